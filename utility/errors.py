@@ -1,0 +1,99 @@
+"""Every error that a user can cause.
+
+    ToolkitError                 one sentence, exit status 2
+    ├── UsageError               the command line
+    │   └── UnknownNameError     an upstream, downstream, split or field that does not exist
+    ├── ConfigError              fields of a config, all faults together
+    ├── DataError                a corpus, a list or an audio file
+    ├── CheckpointError          a file that cannot be read as a checkpoint
+    │   └── UnsafePickleError    a pickle that names something it must not
+    ├── FolderInUseError         a second trainer in one experiment folder
+    └── MissingDependencyError   an optional package that is not installed
+
+Anything else that escapes is a bug and shows its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+EXIT_STATUS = 2
+
+
+class ToolkitError(Exception):
+    """Base of all errors that end in one sentence on stderr and exit status 2."""
+
+
+class UsageError(ToolkitError):
+    """The command line asks for something impossible."""
+
+
+class UnknownNameError(UsageError):
+    """A name that is not among the valid ones; the sentence shows the nearest and the valid names.
+
+    Args:
+        kind: what the name should have been, such as ``"upstream"``.
+        name: the name that was given.
+        valid: the names that exist.
+    """
+
+    def __init__(self, kind: str, name: str, valid: Iterable[str]):
+        self.kind, self.name, self.valid = kind, name, sorted(valid)
+        super().__init__(f"unknown {kind} {name!r}{did_you_mean(name, self.valid)}")
+
+
+class ConfigError(ToolkitError):
+    """One or more wrong config fields; each fault names its field.
+
+    Args:
+        faults: sentences without a full stop, one per fault.
+        source: the file or the command-line option that the fields came from.
+    """
+
+    def __init__(self, faults: str | Iterable[str], source: str = "config"):
+        self.faults = [faults] if isinstance(faults, str) else list(faults)
+        super().__init__(f"{source}: " + "; ".join(self.faults))
+
+
+class DataError(ToolkitError):
+    """A corpus, list or audio file is missing or cannot be used."""
+
+
+class CheckpointError(ToolkitError):
+    """A file cannot be read as the checkpoint that it should be."""
+
+
+class UnsafePickleError(CheckpointError):
+    """A pickle names a global outside the accepted ones; nothing of it was executed."""
+
+
+class FolderInUseError(ToolkitError):
+    """Another process trains in this experiment folder."""
+
+
+class MissingDependencyError(ToolkitError):
+    """An optional package is absent.
+
+    Args:
+        package: the name to install.
+        purpose: what needs it.
+    """
+
+    def __init__(self, package: str, purpose: str):
+        super().__init__(f"{purpose} needs the package {package!r}, which is not installed: pip install {package}")
+
+
+def nearest(name: str, valid: Iterable[str]) -> str | None:
+    """The valid name most like ``name``, or None when nothing is close."""
+    by_lower = {v.lower(): v for v in valid}
+    close = difflib.get_close_matches(name.lower(), by_lower, n=1, cutoff=0.6)
+    return by_lower[close[0]] if close else None
+
+
+def did_you_mean(name: str, valid: Iterable[str], most: int = 20) -> str:
+    """The tail of an error sentence: the nearest valid name and up to ``most`` of the valid ones."""
+    valid = list(valid)
+    guess = nearest(name, valid)
+    listing = ", ".join(valid[:most]) + (f", ... ({len(valid)} in all)" if len(valid) > most else "")
+    return (f"; did you mean {guess!r}?" if guess else "") + (f" Valid: {listing}" if valid else "")
