@@ -1,0 +1,133 @@
+"""Reading, writing and finding audio files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from utility.audio.io import AUDIO_EXTENSIONS, audio_info, find_audio, load_audio, resample, save_audio
+from utility.errors import DataError
+
+# Two tones, on which the lossy formats stay close.
+STEREO = (np.array([0.2, 0.1]) * np.sin(2 * np.pi * np.arange(16000)[:, None] / 16000 * [440, 700])).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One stereo file of 1 s at 16 kHz in every format that can be written."""
+    folder = tmp_path_factory.mktemp("audio")
+    for extension in AUDIO_EXTENSIONS:
+        save_audio(folder / f"a{extension}", STEREO, 16000)
+    return folder
+
+
+@pytest.mark.parametrize("extension", sorted(AUDIO_EXTENSIONS))
+@pytest.mark.parametrize("rate", [None, 11025])
+def test_every_format_reads_in_parts(folder: Path, extension: str, rate: int | None):
+    path = folder / f"a{extension}"
+    info = audio_info(path)
+    assert (info.sample_rate, info.channels) == (16000, 2)
+    assert info.seconds == pytest.approx(1.0, abs=0.01)
+    whole = load_audio(path, rate)
+    assert whole.dtype == np.float32
+    assert whole.shape == ((info.frames if rate is None else round(info.frames * rate / info.sample_rate)),)
+    assert whole.std() == pytest.approx(np.hypot(0.1, 0.05) / np.sqrt(2), rel=0.05)  # the channels' mean
+    for start, frames in [(0, 1), (0, 5000), (4321, 77), (4321, None), (9000, 10**6)]:
+        part = load_audio(path, rate, start, frames)
+        np.testing.assert_array_equal(part, whole[start:][:frames])
+        part += 1  # the caller's own memory
+
+
+@pytest.mark.parametrize(
+    "subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW", "IMA_ADPCM", "MS_ADPCM", "GSM610"]
+)
+def test_every_wav_encoding_reads_in_parts(tmp_path: Path, subtype: str):
+    save_audio(tmp_path / "a.wav", STEREO[:, 0], 16000, subtype)
+    whole = load_audio(tmp_path / "a.wav", None)
+    np.testing.assert_array_equal(load_audio(tmp_path / "a.wav", None, 3210, 1234), whole[3210:4444])
+
+
+@settings(max_examples=30, deadline=None)
+@given(start=st.integers(0, 15999), frames=st.one_of(st.none(), st.integers(1, 20000)))
+def test_a_part_equals_the_slice(folder: Path, start: int, frames: int | None):
+    for name in ("a.flac", "a.mp3"):
+        whole = load_audio(folder / name)
+        stop = None if frames is None else start + frames
+        np.testing.assert_array_equal(load_audio(folder / name, 16000, start, frames), whole[start:stop])
+
+
+def test_integer_samples_are_scaled_exactly(tmp_path: Path):
+    samples = np.array([[-32768, -32768], [32767, 0], [1, 3]], np.int16)
+    soundfile.write(tmp_path / "a.wav", samples, 8000)
+    np.testing.assert_array_equal(load_audio(tmp_path / "a.wav", None), np.array([-1, 32767 / 65536, 2 / 32768], np.float32))
+
+
+def test_float_samples_survive_and_integer_formats_clip(tmp_path: Path):
+    wav = np.array([2.5, -2.5, 1e-7], np.float32)
+    save_audio(tmp_path / "new" / "a.wav", wav, 16000, subtype="FLOAT")
+    np.testing.assert_array_equal(load_audio(tmp_path / "new" / "a.wav"), wav)
+    save_audio(tmp_path / "b.wav", wav, 16000)
+    np.testing.assert_array_equal(load_audio(tmp_path / "b.wav"), np.array([32767 / 32768, -1, 0], np.float32))
+
+
+def test_resampling_keeps_a_tone():
+    seconds = np.arange(8000) / 8000
+    up = resample(np.sin(2 * np.pi * 440 * seconds).astype(np.float32), 8000, 16000)
+    np.testing.assert_allclose(up[2000:-2000], np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)[2000:-2000], atol=1e-4)
+    assert resample(STEREO, 16000, 8000).shape == (8000, 2)
+    assert resample(STEREO, 16000, 16000) is STEREO
+
+
+def test_wrong_files_end_in_a_sentence_that_names_them(folder: Path, tmp_path: Path):
+    files = {
+        "cut.flac": (folder / "a.flac").read_bytes()[:20000],
+        "text.wav": b"hello " * 100,
+        "header.wav": (folder / "a.wav").read_bytes()[:20],
+        "none.wav": b"",
+        "x.raw": b"1234",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    save_audio(tmp_path / "nothing.wav", np.zeros(0), 16000)
+    soundfile.write(tmp_path / "nan.wav", np.array([0.0, np.nan]), 16000, subtype="FLOAT")
+    for name in [*files, "nothing.wav", "nan.wav", "missing.wav"]:
+        with pytest.raises(DataError, match=name):
+            load_audio(tmp_path / name)
+    for path in (tmp_path / "missing.wav", tmp_path, tmp_path / "text.wav"):
+        with pytest.raises(DataError, match=path.name):
+            audio_info(path)
+    with pytest.raises(DataError, match=r"a\.flac ends before sample 16000"):
+        load_audio(folder / "a.flac", start=16000)
+    with pytest.raises(ValueError, match="start"):
+        load_audio(folder / "a.flac", start=-1)
+
+
+def test_what_cannot_be_written_is_refused(tmp_path: Path):
+    with pytest.raises(DataError, match=r"\.wave.*did you mean '\.wav'"):
+        save_audio(tmp_path / "a.wave", STEREO, 16000)
+    with pytest.raises(DataError, match="NaN"):
+        save_audio(tmp_path / "a.wav", np.array([np.nan]), 16000)
+    with pytest.raises(DataError, match=r"a\.mp3"):
+        save_audio(tmp_path / "a.mp3", STEREO, 16000, subtype="PCM_16")
+
+
+def test_find_audio_goes_deep_follows_links_and_sorts(tmp_path: Path):
+    elsewhere = tmp_path / "elsewhere"
+    corpus = tmp_path / "corpus"
+    for name in ("b/2.WAV", "b/c/1.flac", "a.mp3", "b/notes.txt", "b/._2.wav"):
+        (corpus / name).parent.mkdir(parents=True, exist_ok=True)
+        (corpus / name).touch()
+    elsewhere.mkdir()
+    (elsewhere / "z.ogg").touch()
+    (corpus / "link").symlink_to(elsewhere)
+    (corpus / "loop").symlink_to(corpus)
+    assert find_audio(corpus) == [corpus / "a.mp3", corpus / "b/2.WAV", corpus / "b/c/1.flac", corpus / "link/z.ogg"]
+    with pytest.raises(DataError, match="does not exist"):
+        find_audio(tmp_path / "nowhere")
+    with pytest.raises(DataError, match="not a folder"):
+        find_audio(corpus / "a.mp3")
