@@ -116,7 +116,7 @@ class DownstreamBase(nn.Module):
 
         Args:
             features: list of (T_i, D) on the model's device.
-            others: what the data loader yields after the waveforms, tensors moved to the device.
+            others: what the data loader yields after the waveforms, as it is (on the CPU).
             records: lists to grow, cleared after each ``log_records``.
         """
         raise NotImplementedError

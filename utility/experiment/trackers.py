@@ -1,0 +1,104 @@
+"""Where the numbers of a run go while it runs: ``metrics.jsonl``, TensorBoard and, when asked, MLflow.
+
+A task logs through TensorBoard's own methods (``add_scalar``, ``add_audio``, ``add_figure`` ...); the scalars are also collected, one
+line of ``metrics.jsonl`` per logged split.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from utility.errors import MissingDependencyError
+
+METRICS = "metrics.jsonl"
+WALL_CLOCK_FIELDS = ("time", "steps_per_second")
+
+
+class Tracker:
+    """The ``logger`` that tasks get.
+
+    Args:
+        folder: the experiment folder; None collects the scalars only.
+        tensorboard: write an event file into the folder.
+        mlflow: also log to MLflow's default store.
+        step: the step that the run starts from; later events of an earlier, killed run are hidden by TensorBoard.
+    """
+
+    def __init__(self, folder: Path | None = None, tensorboard: bool = False, mlflow: bool = False, step: int = 0):
+        self.scalars: dict[str, float] = {}
+        self._metrics = (folder / METRICS).open("a", encoding="utf-8") if folder else None
+        self._writer = _event_writer(folder, step) if folder and tensorboard else None
+        self._mlflow = _mlflow_run(folder) if folder and mlflow else None
+
+    def add_scalar(self, tag: str, scalar_value: Any, global_step: int | None = None, *args: Any, **kwargs: Any) -> None:
+        """Logs one number; a tensor of one element is a number."""
+        value = float(scalar_value)
+        self.scalars[tag] = value
+        if self._writer is not None:
+            self._writer.add_scalar(tag, value, global_step, *args, **kwargs)
+        if self._mlflow is not None:
+            self._mlflow.log_metric(tag.replace("/", "."), value, step=global_step or 0)
+
+    def __getattr__(self, name: str) -> Any:
+        """TensorBoard's other ``add_*`` methods, which do nothing where no event file is written."""
+        if not name.startswith("add_"):
+            raise AttributeError(name)
+        return getattr(self._writer, name) if self._writer is not None else _ignore
+
+    def take(self) -> dict[str, float]:
+        """The scalars logged since the last call."""
+        scalars, self.scalars = self.scalars, {}
+        return scalars
+
+    def write_line(self, **fields: Any) -> None:
+        """Appends one line to ``metrics.jsonl``; ``time`` (seconds since 1970) is added."""
+        if self._metrics is not None:
+            self._metrics.write(json.dumps({k: finite(v) for k, v in fields.items()} | {"time": round(time.time(), 3)}) + "\n")
+            self._metrics.flush()
+
+    def sync(self) -> None:
+        """Brings everything onto the disk, so that a checkpoint can refer to it."""
+        if self._metrics is not None:
+            os.fsync(self._metrics.fileno())
+        if self._writer is not None:
+            self._writer.flush()
+
+    def close(self) -> None:
+        if self._metrics is not None:
+            self._metrics.close()
+        if self._writer is not None:
+            self._writer.close()
+        if self._mlflow is not None:
+            self._mlflow.end_run()
+
+
+def _event_writer(folder: Path, step: int) -> Any:
+    from torch.utils.tensorboard import SummaryWriter
+
+    return SummaryWriter(str(folder), purge_step=step + 1)
+
+
+def _mlflow_run(folder: Path) -> Any:
+    try:
+        import mlflow
+    except ImportError as error:
+        raise MissingDependencyError("mlflow", "runner.mlflow: true") from error
+    mlflow.start_run(run_name=folder.name)
+    return mlflow
+
+
+def _ignore(*args: Any, **kwargs: Any) -> None:
+    """Stands for a TensorBoard method where there is no event file."""
+
+
+def finite(value: Any) -> Any:
+    """JSON knows no NaN and no infinity: they are written as strings, in nested mappings too."""
+    if isinstance(value, Mapping):
+        return {k: finite(v) for k, v in value.items()}
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value

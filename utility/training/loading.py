@@ -1,0 +1,224 @@
+"""Rebuilds the data loader that a task returns, so that every batch is a function of (seed, split, epoch, position).
+
+The order of an epoch is drawn once, with the global generators seeded for that epoch, and then travels to the workers as
+``(epoch, index, repeat)``; each item is seeded from these before the task's dataset sees its index. A resumed run slices the order
+instead of replaying it. It makes no difference how many workers there are.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from itertools import count, islice
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
+from torch.utils.data.distributed import DistributedSampler
+
+from utility.training.seeding import Stream, number_of, seed_everything
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which batches of which pass are wanted.
+
+    Args:
+        seed: the experiment's seed.
+        stream: keeps the items of training and of evaluation apart.
+        split: name of the split.
+        epoch: index of the pass; 0 in evaluation.
+        skip: batches (of this rank) to leave out at the beginning.
+        rank, world: this process takes every ``world``-th batch, from ``rank`` on.
+        even: every rank gets the same number of batches (training); otherwise the last round may be incomplete (evaluation).
+        limit: only that many batches of the pass, over all ranks; None for all.
+    """
+
+    seed: int
+    stream: Stream
+    split: str
+    epoch: int = 0
+    skip: int = 0
+    rank: int = 0
+    world: int = 1
+    even: bool = True
+    limit: int | None = None
+
+    def seed_order(self) -> None:
+        """Seeds the global generators for everything that decides the order of this pass."""
+        seed_everything(self.seed, Stream.ORDER, int(self.stream), number_of(self.split), self.epoch)
+
+    def seed_item(self, *item: int) -> None:
+        seed_everything(self.seed, Stream.ITEM, int(self.stream), number_of(self.split), self.epoch, *item)
+
+    def mine(self, batches: list) -> list:
+        """The batches of this rank, without those to skip."""
+        batches = batches[: self.limit]
+        if self.world > 1:
+            if self.even:
+                batches = batches[: len(batches) // self.world * self.world] or [batches[i % len(batches)] for i in range(self.world)]
+            batches = batches[self.rank :: self.world]
+        return batches[self.skip :]
+
+
+def open_pass(get_loader: Callable[[], Iterable], place: Place) -> Iterable:
+    """The batches of one pass over a split.
+
+    Args:
+        get_loader: returns the task's loader; called with the global generators seeded for the pass.
+        place: which batches.
+
+    Returns:
+        an iterable of batches; sized unless the loader is over an iterable dataset.
+    """
+    place.seed_order()
+    loader = get_loader()
+    if not isinstance(loader, DataLoader):
+        return _Replayed(loader, place)
+    if isinstance(loader.dataset, IterableDataset):
+        how = {"batch_size": loader.batch_size, "drop_last": loader.drop_last}
+        return _Replayed(_rebuild(loader, SeededStream(loader.dataset, place), how), place)
+    _reset_samplers(loader, place)
+    batched = loader.batch_sampler is not None
+    order = list(loader.batch_sampler if batched else loader.sampler)
+    dealt = replace(place, rank=0, world=1) if _is_distributed(loader) else place
+    wanted = dealt.mine(_keys(order, batched))
+    how = {"batch_sampler": wanted} if batched else {"sampler": wanted, "batch_size": None}
+    return _rebuild(loader, SeededDataset(loader.dataset, place), how)
+
+
+def pass_length(get_loader: Callable[[], Iterable], place: Place) -> int:
+    """Number of batches of a full pass over all ranks, from the sampler alone.
+
+    Raises:
+        TypeError: the loader has no length.
+    """
+    place.seed_order()
+    return len(get_loader())
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+class SeededDataset(Dataset):
+    """A map-style dataset read by ``(index, repeat)`` keys, each item seeded from its key.
+
+    ``repeat`` counts earlier draws of the same index in the epoch, so that an item sampled twice is augmented twice.
+    """
+
+    def __init__(self, dataset: Any, place: Place):
+        self.dataset, self.place = dataset, place
+
+    def __getitem__(self, key: tuple[Hashable, int]) -> Any:
+        index, repeat = key
+        self.place.seed_item(index if isinstance(index, int) and index >= 0 else number_of(index), repeat)
+        return self.dataset[index]
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+
+class SeededStream(IterableDataset):
+    """An iterable dataset whose n-th item of each worker is seeded from (epoch, worker, n)."""
+
+    def __init__(self, dataset: Iterable, place: Place):
+        self.dataset, self.place = dataset, place
+
+    def __iter__(self) -> Iterator:
+        info = get_worker_info()
+        worker = info.id if info else 0
+        self.place.seed_item(worker, 0)
+        items = iter(self.dataset)
+        for number in count(1):
+            self.place.seed_item(worker, number)
+            try:
+                item = next(items)
+            except StopIteration:
+                return
+            yield item
+
+
+class _Replayed:
+    """Batches that can only be read from the first on: those of other ranks and those to skip are read and dropped."""
+
+    def __init__(self, batches: Iterable, place: Place):
+        self.batches, self.place = batches, place
+
+    def __iter__(self) -> Iterator:
+        place, taken = self.place, 0
+        seeded = self.batches if isinstance(self.batches, DataLoader) else SeededStream(self.batches, place)
+        for batch_id, batch in enumerate(islice(seeded, place.limit)):
+            if batch_id % place.world != place.rank:
+                continue
+            taken += 1
+            if taken > place.skip:
+                yield batch
+
+
+@dataclass
+class _WorkerStart:
+    """Lets the main process alone answer signals, then does what the task's own worker start does."""
+
+    then: Callable[[int], None] | None
+
+    def __call__(self, worker: int) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        if self.then is not None:
+            self.then(worker)
+
+
+def _rebuild(loader: DataLoader, dataset: Dataset, how: dict[str, Any]) -> DataLoader:
+    workers = loader.num_workers
+    if not isinstance(dataset, IterableDataset):  # the order of a stream depends on the number of its workers
+        workers = min(workers, max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    options: dict[str, Any] = {"prefetch_factor": loader.prefetch_factor} if workers else {}
+    return DataLoader(
+        dataset,
+        num_workers=workers,
+        collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory and torch.cuda.is_available(),
+        timeout=loader.timeout if workers else 0,
+        worker_init_fn=_WorkerStart(loader.worker_init_fn),
+        multiprocessing_context=loader.multiprocessing_context if workers else None,
+        generator=torch.Generator(),  # keeps the loader off the global generator
+        **how,
+        **options,
+    )
+
+
+def _keys(order: list, batched: bool) -> list:
+    """Turns indices into (index, repeat) keys."""
+    seen: Counter = Counter()
+
+    def key(index: Hashable) -> tuple[Hashable, int]:
+        index = index.item() if isinstance(index, torch.Tensor) else index
+        seen[index] += 1
+        return index, seen[index] - 1
+
+    return [[key(i) for i in batch] for batch in order] if batched else [key(i) for i in order]
+
+
+def _samplers(loader: DataLoader) -> list:
+    inner = getattr(loader.batch_sampler, "sampler", None)
+    return [s for s in (loader.sampler, loader.batch_sampler, inner) if s is not None]
+
+
+def _reset_samplers(loader: DataLoader, place: Place) -> None:
+    """Seeds the global generators and the samplers' own, and tells the samplers their epoch."""
+    place.seed_order()
+    for sampler in _samplers(loader):
+        if isinstance(getattr(sampler, "generator", None), torch.Generator):
+            sampler.generator.manual_seed(torch.initial_seed())
+        if hasattr(sampler, "set_epoch"):
+            sampler.set_epoch(place.epoch)
+
+
+def _is_distributed(loader: DataLoader) -> bool:
+    """True if the task's sampler already deals its indices to the ranks."""
+    return any(isinstance(s, DistributedSampler) or hasattr(s, "num_replicas") for s in _samplers(loader))
