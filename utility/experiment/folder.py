@@ -1,0 +1,197 @@
+"""One experiment's folder: what lies in it, who may write to it, and how an earlier run is put aside.
+
+Layout (specs/s3prl-core.md, section 5, and what is added to it)::
+
+    args_<tag>.yaml  config_<tag>.yaml    the settings of every start
+    states-<step>.ckpt  dev-best.ckpt     checkpoints
+    log.log  metrics.jsonl  events.out.*  logs, append-only
+    results/<checkpoint>/                 what evaluating that checkpoint gave
+    previous-<tag>/                       an earlier run, moved here by a fresh one
+    .lock                                 held by the process that trains here
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from typing import Any
+
+import yaml
+
+from utility.errors import FolderInUseError, UsageError
+from utility.experiment.states import list_states
+
+LOCK = ".lock"
+PREVIOUS = "previous-"
+RUN_FILES = ("*.ckpt", "log.log", "metrics.jsonl", "events.out.tfevents.*", "args_*.yaml")
+
+# A POSIX lock does not keep out its own process, and is lost when that process closes any handle of the file.
+_held: dict[Path, int] = {}
+
+
+class _Dumper(yaml.SafeDumper):
+    """Plain yaml without anchors; paths are written as text."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+_Dumper.add_multi_representer(PurePath, lambda dumper, path: dumper.represent_str(str(path)))
+_Dumper.add_representer(argparse.Namespace, lambda dumper, names: dumper.represent_dict(vars(names)))
+
+
+def time_tag() -> str:
+    """Local time as ``%Y-%m-%d-%H-%M-%S``, the tag of settings files and of runs put aside."""
+    return time.strftime("%Y-%m-%d-%H-%M-%S")
+
+
+class ExperimentFolder:
+    """The folder ``path``; nothing is created before something is written.
+
+    Args:
+        path: the experiment folder.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def create(self) -> Path:
+        """Makes the folder if it is missing.
+
+        Raises:
+            UsageError: it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot make the experiment folder {self.path}: {error.strerror}") from error
+        return self.path
+
+    def states(self) -> list[tuple[int, Path]]:
+        """``(step, file)`` of every numbered checkpoint, oldest first."""
+        return list_states(self.path)
+
+    def latest(self) -> Path | None:
+        """The numbered checkpoint of the highest step."""
+        states = self.states()
+        return states[-1][1] if states else None
+
+    def holds_run(self) -> bool:
+        """Whether a run has left anything here."""
+        return any(True for pattern in RUN_FILES for _ in self.path.glob(pattern))
+
+    def results(self, checkpoint: str | Path | None) -> Path:
+        """Where the results of evaluating ``checkpoint`` belong; None means weights that were never trained."""
+        return self.path / "results" / (Path(checkpoint).stem if checkpoint else "initial")
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Makes this process the only trainer of the folder for the length of the block.
+
+        The lock dies with the process however that ends, and its forked children do not inherit it. What killed writers left
+        half-written is removed first.
+
+        Raises:
+            FolderInUseError: another process, or this one, holds it.
+        """
+        self.create()
+        place = self.path.resolve() / LOCK
+        if _held.get(place) == os.getpid():
+            raise FolderInUseError(f"this process is training in {self.path} already")
+        handle = _acquire(place, self.path)
+        _held[place] = os.getpid()
+        try:
+            self._clean()
+            yield
+        finally:
+            del _held[place]
+            os.close(handle)
+
+    def _clean(self) -> None:
+        for leftover in self.path.glob(".*.tmp-*"):
+            leftover.unlink(missing_ok=True)
+
+    def set_aside(self, tag: str) -> Path | None:
+        """Moves the run that lies here into ``previous-<tag>/`` and returns that folder, or None if there is no run.
+
+        Everything moves except the lock and runs put aside earlier. The numbered checkpoints move first, so that a folder moved
+        halfway is never taken for one to resume.
+        """
+        if not self.holds_run():
+            return None
+        kept = [path for path in self.path.iterdir() if path.name != LOCK and not path.name.startswith(PREVIOUS)]
+        return self._move(sorted(kept, key=lambda path: (not path.name.startswith("states-"), path.name)), tag)
+
+    def set_aside_after(self, step: int, tag: str) -> Path | None:
+        """Moves the numbered checkpoints later than ``step`` into ``previous-<tag>/``: a run resumed there writes its own.
+
+        The newest goes first, so that a move broken off leaves no gap.
+        """
+        later = [path for number, path in reversed(self.states()) if number > step]
+        return self._move(later, tag) if later else None
+
+    def _move(self, paths: Iterable[Path], tag: str) -> Path:
+        target, count = self.path / f"{PREVIOUS}{tag}", 1
+        while target.exists():
+            count += 1
+            target = self.path / f"{PREVIOUS}{tag}-{count}"
+        target.mkdir()
+        for path in paths:
+            path.rename(target / path.name)
+        return target
+
+    def dump_settings(self, args: Mapping[str, Any] | argparse.Namespace, config: Mapping[str, Any], tag: str) -> None:
+        """Writes ``args_<tag>.yaml`` and ``config_<tag>.yaml`` with sorted keys, as S3PRL does at every start."""
+        self.create()
+        for name, content in (("args", vars(args) if isinstance(args, argparse.Namespace) else args), ("config", config)):
+            text = yaml.dump(dict(content), Dumper=_Dumper, sort_keys=True, allow_unicode=True)
+            (self.path / f"{name}_{tag}.yaml").write_text(text, encoding="utf-8")
+
+    def backup(self, source: str | Path, tag: str) -> Path:
+        """Copies a settings file to ``<stem>_<tag><suffix>``."""
+        source = Path(source)
+        return Path(shutil.copyfile(source, self.create() / f"{source.stem}_{tag}{source.suffix}"))
+
+    def sizes(self, names: Iterable[str]) -> dict[str, int]:
+        """Bytes of each append-only log (0 when missing), for the checkpoint that is written now."""
+        return {name: file.stat().st_size if (file := self.path / name).is_file() else 0 for name in names}
+
+    def truncate(self, sizes: Mapping[str, int]) -> list[str]:
+        """Cuts logs back to the sizes that a checkpoint recorded; returns the names that were cut.
+
+        What is cut is what the resumed run writes again. A file shorter than recorded, or missing, stays as it is.
+        """
+        cut = [name for name, size in sizes.items() if (file := self.path / name).is_file() and file.stat().st_size > size]
+        for name in cut:
+            os.truncate(self.path / name, sizes[name])
+        return cut
+
+
+def _acquire(place: Path, folder: Path) -> int:
+    """Opens and locks the lock file, and writes into it who holds it."""
+    import fcntl
+
+    try:
+        handle = os.open(place, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise UsageError(f"cannot write to the experiment folder {folder}: {error.strerror}") from error
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        holder = os.read(handle, 200).decode(errors="replace").strip() or "another process"
+        os.close(handle)
+        if not isinstance(error, (BlockingIOError, PermissionError)):
+            raise UsageError(f"cannot lock the experiment folder {folder}: {error.strerror}") from error
+        raise FolderInUseError(f"{holder} is training in {folder}") from error
+    os.ftruncate(handle, 0)
+    os.write(handle, f"process {os.getpid()} on {socket.gethostname()}\n".encode())
+    return handle
