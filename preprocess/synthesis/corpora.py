@@ -1,0 +1,53 @@
+"""The corpora that can be written."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
+
+from preprocess.synthesis.build import Corpus, build, size_of, usable_cores
+from utility.errors import UnknownNameError, UsageError
+
+# Name on the command line -> module of this package with a ``CORPUS``, and what it is for.
+CORPORA = {
+    "speech_commands": "Speech Commands v0.01 with its test archive: keyword spotting",
+}
+
+
+def corpus_named(name: str) -> Corpus:
+    """The corpus with this name.
+
+    Raises:
+        UnknownNameError: no such corpus.
+    """
+    if name not in CORPORA:
+        raise UnknownNameError("corpus", name, CORPORA)
+    return import_module(f"preprocess.synthesis.{name}").CORPUS
+
+
+def synthesize(
+    corpus: str, out: str | Path, size: str | int = "tiny", seed: int = 0, jobs: int | None = 1, overwrite: bool = False
+) -> Path:
+    """Writes a synthetic corpus; does nothing where it is already complete, continues where it was interrupted.
+
+    Args:
+        corpus: one of ``CORPORA``.
+        out: folder to write into.
+        size: ``"tiny"``, ``"small"``, ``"medium"`` or a number of training speakers.
+        seed: >= 0; equal seeds give equal bytes on one machine.
+        jobs: processes; None takes one per usable core.
+        overwrite: replace the corpus where it was written with other settings.
+
+    Returns:
+        ``out``.
+
+    Raises:
+        UsageError: unknown corpus or size, negative seed.
+        DataError: the folder cannot be written.
+        MissingDependencyError: espeakng-loader is not installed.
+    """
+    if seed < 0:
+        raise UsageError(f"seed must not be negative, got {seed}")
+    chosen, out = corpus_named(corpus), Path(out)
+    build(chosen, out, size_of(chosen, size), seed, jobs or usable_cores(), overwrite)
+    return out
