@@ -1,0 +1,193 @@
+"""Centred-STFT features of padded batches: waveform, complex spectrum, phase, power, mel and mfcc (S3PRL's online preprocessor).
+
+The batch is transformed as one padded tensor, as in S3PRL: the longest item ends in its mirror image, the others in zeros, so that the last
+frames of an item depend on its batch. Call it with one waveform at a time where that matters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from upstream.blocks.deltas_cmvn import add_deltas, cmvn
+from utility.errors import ConfigError, DataError, did_you_mean
+
+EPS = 1e-10
+MFCC_BANDS = 128
+MFCC_EPS = 1e-6
+FEAT_TYPES = ("wav", "complx", "phase", "linear", "mel", "mfcc")
+
+
+@dataclass(frozen=True)
+class FeatureSpec:
+    """One feature of a list.
+
+    Args:
+        feat_type: one of ``FEAT_TYPES``.
+        channel: index of the input channel; a list of waveforms has only 0.
+        log: natural logarithm of x + 1e-10 (``linear`` and ``mel``).
+        delta: order of the deltas appended.
+        cmvn: normalise mean and variance over each item's frames.
+    """
+
+    feat_type: str
+    channel: int = 0
+    log: bool = False
+    delta: int = 0
+    cmvn: bool = False
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any], source: str = "config") -> FeatureSpec:
+        """From the yaml of a config; the channel is taken as 0, as S3PRL does for single-channel input.
+
+        Raises:
+            ConfigError: unknown or impossible options, all at once.
+        """
+        names = [f.name for f in fields(cls)]
+        faults = [f"unknown option {k!r} of a feature{did_you_mean(str(k), names)}" for k in options if k not in names]
+        feat_type = options.get("feat_type")
+        if feat_type not in FEAT_TYPES:
+            faults.append(f"unknown feat_type {feat_type!r}{did_you_mean(str(feat_type), FEAT_TYPES)}")
+        elif options.get("log") and feat_type not in ("linear", "mel"):
+            faults.append(f"log is defined for linear and mel, not for {feat_type}")
+        if not isinstance(options.get("delta", 0), int) or options.get("delta", 0) < 0:
+            faults.append(f"delta must be 0 or more, not {options['delta']!r}")
+        if faults:
+            raise ConfigError(faults, source)
+        return cls(**{**options, "channel": 0})
+
+
+class SpectralFeatures:
+    """The transform behind such features; tables are kept per device.
+
+    Args:
+        sample_rate: Hz.
+        win_ms, hop_ms: Hann window and shift in milliseconds.
+        n_freq: bins; the transform has 2 (n_freq - 1) points.
+        n_mels: bands of ``mel``; ``mfcc`` has always 128.
+        n_mfcc: coefficients of ``mfcc``.
+    """
+
+    def __init__(
+        self, sample_rate: int = 16000, win_ms: float = 25, hop_ms: float = 10, n_freq: int = 201, n_mels: int = 40, n_mfcc: int = 13
+    ):
+        self.sample_rate, self.n_mels, self.n_mfcc = sample_rate, n_mels, n_mfcc
+        self.window, self.hop, self.n_fft = round(win_ms * sample_rate / 1000), round(hop_ms * sample_rate / 1000), 2 * (n_freq - 1)
+        faults = []
+        if not 2 <= self.window <= self.n_fft:
+            faults.append(f"win_ms {win_ms} is {self.window} samples, more than the {self.n_fft} points of a transform of n_freq {n_freq}")
+        if self.hop < 1 or n_mels < 1 or not 1 <= n_mfcc <= MFCC_BANDS:
+            faults.append(f"hop_ms, n_mels and n_mfcc must be positive and n_mfcc at most {MFCC_BANDS}")
+        if faults:
+            raise ConfigError(faults)
+        self._tables: dict[tuple[str, torch.device], Tensor] = {}
+
+    @property
+    def least_samples(self) -> int:
+        """The fewest samples whose ends can be mirrored."""
+        return self.n_fft // 2 + 1
+
+    def dim(self, spec: FeatureSpec) -> int:
+        """Width of a feature."""
+        bins = self.n_fft // 2 + 1
+        widths = {"wav": 1, "complx": 2 * bins, "phase": bins, "linear": bins, "mel": self.n_mels, "mfcc": self.n_mfcc}
+        return widths[spec.feat_type] * (1 + spec.delta)
+
+    def rate(self, spec: FeatureSpec) -> int:
+        """Samples per frame."""
+        return 1 if spec.feat_type == "wav" else self.hop
+
+    def __call__(self, padded: Tensor, samples: Tensor, *specs: FeatureSpec) -> list[tuple[Tensor, Tensor]]:
+        """
+        Args:
+            padded: (B, L) zero-padded waveforms.
+            samples: (B,) their lengths.
+            specs: the features wanted; they share one Fourier transform.
+
+        Returns:
+            per feature (B, T, D) and the frames of each item, round(samples / (L / T)), (B,). With cmvn, padding is 0.
+
+        Raises:
+            DataError: L is too short to mirror the ends.
+        """
+        if padded.size(1) < self.least_samples:
+            raise DataError(f"{padded.size(1)} samples are too short, {self.least_samples} are needed for a frame")
+        needs_spectrum = any(spec.feat_type != "wav" for spec in specs)
+        spectrum = self.spectrum(padded) if needs_spectrum else None
+        return [self._one(spec, padded, spectrum, samples) for spec in specs]
+
+    def spectrum(self, padded: Tensor) -> Tensor:
+        """Complex one-sided spectrum (B, T, n_freq) of (B, L)."""
+        window = self._table("window", padded.device)
+        return torch.stft(padded, self.n_fft, self.hop, self.window, window, center=True, pad_mode="reflect", return_complex=True).mT
+
+    def _one(self, spec: FeatureSpec, padded: Tensor, spectrum: Tensor | None, samples: Tensor) -> tuple[Tensor, Tensor]:
+        features = padded[..., None] if spec.feat_type == "wav" else self._of_spectrum(spec.feat_type, spectrum)
+        if spec.log:
+            features = (features + EPS).log()
+        features = add_deltas(features, spec.delta) if spec.delta else features
+        lengths = frame_counts(samples, padded.size(1), features.size(1))
+        return (cmvn(features, lengths) if spec.cmvn else features), lengths
+
+    def _of_spectrum(self, feat_type: str, spectrum: Tensor) -> Tensor:
+        if feat_type == "complx":
+            return torch.view_as_real(spectrum.contiguous()).flatten(-2)
+        if feat_type == "phase":
+            return spectrum.angle()
+        power = torch.view_as_real(spectrum).square().sum(-1)
+        if feat_type == "linear":
+            return power
+        if feat_type == "mel":
+            return power @ self._table("mel", spectrum.device)
+        bands = power @ self._table("mfcc_mel", spectrum.device)
+        return (bands + MFCC_EPS).log() @ self._table("dct", spectrum.device)
+
+    def _table(self, name: str, device: torch.device) -> Tensor:
+        key = (name, device)
+        if key not in self._tables:
+            make = {
+                "window": lambda: torch.hann_window(self.window),
+                "mel": lambda: htk_mel_bank(self.n_mels, self.n_fft, self.sample_rate),
+                "mfcc_mel": lambda: htk_mel_bank(MFCC_BANDS, self.n_fft, self.sample_rate),
+                "dct": lambda: dct_matrix(self.n_mfcc, MFCC_BANDS),
+            }[name]
+            self._tables[key] = make().float().to(device)
+        return self._tables[key]
+
+
+def frame_counts(samples: Tensor, padded_samples: int, padded_frames: int) -> Tensor:
+    """S3PRL's frames of each item: round(samples / (padded samples / padded frames)), half to even, (B,)."""
+    return (samples.double() / (padded_samples / padded_frames)).round().long().clamp(max=padded_frames)
+
+
+def sounding_samples(wavs: list[Tensor]) -> Tensor:
+    """S3PRL's lengths of waveforms, (B,): up to the last sample that is not zero; the whole of one that is all zeros."""
+    ends = [wav.nonzero() for wav in wavs]
+    return torch.tensor([int(end[-1]) + 1 if len(end) else len(wav) for end, wav in zip(ends, wavs, strict=True)], device=wavs[0].device)
+
+
+def htk_mel_bank(bands: int, n_fft: int, sample_rate: int, low: float = 0.0, high: float | None = None) -> Tensor:
+    """Triangles in Hz between points equidistant in mel (HTK scale), no area normalisation, (n_fft / 2 + 1, bands) float64."""
+    high = sample_rate / 2 if high is None else high
+    ends = 2595.0 * torch.log10(1.0 + torch.tensor([low, high], dtype=torch.float64) / 700.0)
+    points = 700.0 * (10.0 ** (torch.linspace(float(ends[0]), float(ends[1]), bands + 2, dtype=torch.float64) / 2595.0) - 1.0)
+    bins = torch.linspace(0, sample_rate / 2, n_fft // 2 + 1, dtype=torch.float64)[:, None]
+    up = (bins - points[:-2]) / (points[1:-1] - points[:-2])
+    down = (points[2:] - bins) / (points[2:] - points[1:-1])
+    return torch.minimum(up, down).clamp(min=0.0)
+
+
+def dct_matrix(coefficients: int, bands: int) -> Tensor:
+    """Orthonormal DCT-II, (bands, coefficients) float64."""
+    k = torch.arange(coefficients, dtype=torch.float64)
+    matrix = torch.cos(torch.pi / bands * (torch.arange(bands, dtype=torch.float64)[:, None] + 0.5) * k) * (2.0 / bands) ** 0.5
+    return torch.cat([matrix[:, :1] * 0.5**0.5, matrix[:, 1:]], dim=1)
+
+
+def level_to(wav: Tensor, target_level: float = -25.0) -> Tensor:
+    """Scales a waveform to an RMS of ``target_level`` dB: wav 10^(level / 20) / (rms + 1e-10)."""
+    return wav * (10 ** (target_level / 20) / (wav.square().mean().sqrt() + EPS))

@@ -1,0 +1,191 @@
+"""The upstreams that exist, found from the folders alone: ``upstream/<name>/expert.py``, with an optional ``card.yaml`` beside it.
+
+Nothing is imported until :func:`build` is called, so that help texts and listings cost milliseconds. The format of ``card.yaml`` is
+described in ``upstream/README.md``.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from upstream.record import RECORD_FIELDS, UpstreamRecord
+from utility.errors import ConfigError, ToolkitError, UnknownNameError, UsageError, did_you_mean
+from utility.experiment.plugins import EXPERT_FILE, find_plugins, load_plugin
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ROOT = Path(__file__).resolve().parent
+CARD_FILE = "card.yaml"
+CLASS_NAME = "UpstreamExpert"
+_FLAGS = {"ckpt": "-k", "model_config": "-g"}
+_CARD_KEYS = ("record", "variants")
+_FILE_KEYS = ("ckpt", "model_config")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One selectable upstream.
+
+    Args:
+        name: what ``-u`` takes.
+        folder: the plugin's folder.
+        kwargs: keyword arguments that the card gives to ``UpstreamExpert``.
+        record: what is known of it.
+        needs: options that the user has to give (``ckpt``, ``model_config``).
+        hidden: left out of listings (old names and aliases).
+        outside: the folder was named by its path.
+    """
+
+    name: str
+    folder: Path
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    record: UpstreamRecord = field(default_factory=lambda: UpstreamRecord(""))
+    needs: tuple[str, ...] = ()
+    hidden: bool = False
+    outside: bool = False
+
+
+def available() -> list[str]:
+    """The names that ``-u`` takes, sorted, without hidden ones."""
+    return sorted(name for name, entry in entries(ROOT).items() if not entry.hidden)
+
+
+@lru_cache(maxsize=8)
+def entries(root: Path) -> Mapping[str, Entry]:
+    """All entries of the upstream folders below ``root``, by name.
+
+    Raises:
+        ToolkitError: two folders claim one name.
+        ConfigError: a card is wrong.
+    """
+    found: dict[str, Entry] = {}
+    for folder in find_plugins(root).values():
+        for entry in _entries_of(folder):
+            if entry.name in found:
+                raise ToolkitError(f"two upstreams claim the name {entry.name!r}: {found[entry.name].folder} and {folder}")
+            found[entry.name] = entry
+    return MappingProxyType(found)
+
+
+def find(name_or_path: str | Path) -> Entry:
+    """The entry of a registered name, or of a folder given by its path.
+
+    Raises:
+        UnknownNameError: there is no upstream of this name.
+        UsageError: the path leads to no upstream folder.
+    """
+    known = entries(ROOT)
+    if str(name_or_path) in known:
+        return known[str(name_or_path)]
+    path = Path(name_or_path).expanduser()
+    if path.is_dir():
+        return _outside_entry(path.resolve())
+    if len(path.parts) > 1 or str(name_or_path).startswith((".", "~")):
+        raise UsageError(f"there is no upstream folder {str(name_or_path)!r}")
+    raise UnknownNameError("upstream", str(name_or_path), available())
+
+
+def build(
+    name_or_path: str | Path, ckpt: str | None = None, model_config: str | None = None, refresh: bool = False, **kwargs: Any
+) -> nn.Module:
+    """Imports and constructs an upstream.
+
+    Args:
+        name_or_path: a registered name or the path of a folder with an ``expert.py``.
+        ckpt: path or URL of a checkpoint, where the entry takes one.
+        model_config: path of a config, where the entry takes one.
+        refresh: download again what is cached.
+        kwargs: further keyword arguments of the entry's ``UpstreamExpert``; those that are None are not passed.
+
+    Returns:
+        a module that takes a list of 1-D waveforms and returns the dict described in ``upstream/README.md``.
+
+    Raises:
+        UsageError: an unknown name, a missing or an unknown option.
+        ToolkitError: the plugin cannot be used.
+    """
+    entry = find(name_or_path)
+    given = {"ckpt": ckpt, "model_config": model_config, **kwargs}
+    options = {**entry.kwargs, **{k: v for k, v in given.items() if v is not None}}
+    _require(entry, options)
+    expert = load_plugin(entry.folder, CLASS_NAME)
+    upstream = expert(**_accepted(entry, expert, options, refresh))
+
+    from upstream.interfaces import adapt
+
+    return adapt(upstream, entry.name)
+
+
+def _require(entry: Entry, options: Mapping[str, Any]) -> None:
+    for need in entry.needs:
+        if options.get(need) is None:
+            flag = f" ({_FLAGS[need]} FILE)" if need in _FLAGS else ""
+            raise UsageError(f"upstream {entry.name!r} needs the option {need}{flag}")
+
+
+def _accepted(entry: Entry, expert: type, options: dict[str, Any], refresh: bool) -> dict[str, Any]:
+    """The keyword arguments that the constructor takes; the standard three are dropped where an older one does not know them."""
+    standard = {"ckpt": None, "model_config": None, "refresh": refresh}
+    parameters = inspect.signature(expert).parameters
+    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        return {**standard, **options}
+    unknown = [k for k in options if k not in parameters]
+    if unknown:
+        raise UsageError(
+            f"upstream {entry.name!r} takes no option {unknown[0]!r}{did_you_mean(unknown[0], [p for p in parameters if p != 'self'])}"
+        )
+    return {k: v for k, v in {**standard, **options}.items() if k in parameters}
+
+
+def _outside_entry(folder: Path) -> Entry:
+    if not (folder / EXPERT_FILE).is_file():
+        raise UsageError(f"{folder} is no upstream folder: it has no {EXPERT_FILE}")
+    of_folder = {e.name: e for e in _entries_of(folder)}
+    entry = of_folder.get(folder.name) or next(iter(of_folder.values()))
+    return Entry(str(folder), folder, entry.kwargs, entry.record, entry.needs, outside=True)
+
+
+def _entries_of(folder: Path) -> list[Entry]:
+    """The entries that a folder declares; one of the folder's name if its card declares none."""
+    path = folder / CARD_FILE
+    if not path.is_file():
+        return [Entry(folder.name, folder, record=UpstreamRecord(folder.name))]
+    card = _read_card(path)
+    base = card.get("record") or {}
+    return [_entry(folder, name, variant or {}, base, path) for name, variant in (card.get("variants") or {folder.name: {}}).items()]
+
+
+def _entry(folder: Path, name: str, variant: Mapping[str, Any], base: Mapping[str, Any], source: Path) -> Entry:
+    options = dict(variant)
+    record = {**base, **options.pop("record", {})}
+    needs, hidden = tuple(options.pop("needs", ())), bool(options.pop("hidden", False))
+    wrong = [f"unknown record field {k!r}{did_you_mean(k, RECORD_FIELDS)}" for k in record if k not in RECORD_FIELDS]
+    if wrong:
+        raise ConfigError(wrong, str(source))
+    record["hidden_sizes"] = tuple(record.get("hidden_sizes", ()))
+    for key in _FILE_KEYS:
+        if key in options and (folder / str(options[key])).is_file():
+            options[key] = str(folder / options[key])
+    return Entry(str(name), folder, MappingProxyType(options), UpstreamRecord(str(name), **record), needs, hidden)
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        card = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not valid YAML ({str(error).splitlines()[0]})", str(path)) from error
+    if not isinstance(card, dict):
+        raise ConfigError("a mapping with the keys record and variants is expected", str(path))
+    wrong = [f"unknown key {k!r}{did_you_mean(str(k), _CARD_KEYS)}" for k in card if k not in _CARD_KEYS]
+    if wrong:
+        raise ConfigError(wrong, str(path))
+    return card

@@ -1,0 +1,94 @@
+"""Plugins are folders: finds those that hold an ``expert.py`` and imports the expert's class.
+
+A folder in the repository is imported under its own name (``upstream.baseline.expert``). A folder elsewhere becomes a package of a made-up
+name beside the built-in ones, so that its relative imports work: those inside the folder, and ``from ..interfaces import ...`` as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import importlib.machinery
+import importlib.util
+import sys
+from pathlib import Path
+
+from utility.errors import MissingDependencyError, ToolkitError, UsageError
+
+ROOT = Path(__file__).resolve().parents[2]
+EXPERT_FILE = "expert.py"
+_HOME = {"UpstreamExpert": "upstream", "DownstreamExpert": "downstream"}
+_OURS = frozenset({"upstream", "downstream", "utility", "preprocess"})
+
+
+def find_plugins(root: Path) -> dict[str, Path]:
+    """The folders directly below ``root`` that hold an ``expert.py``, by name, sorted; those named ``_...`` or ``....`` are left out."""
+    return {e.parent.name: e.parent for e in sorted(Path(root).glob(f"*/{EXPERT_FILE}")) if e.parent.name[0] not in "._"}
+
+
+def load_plugin(folder: Path, class_name: str) -> type:
+    """Imports ``class_name`` from ``expert.py`` of ``folder``.
+
+    Args:
+        folder: the plugin's folder, in the repository or anywhere else; its name need not be a Python identifier.
+        class_name: ``"UpstreamExpert"`` or ``"DownstreamExpert"``.
+
+    Raises:
+        UsageError: there is no such folder, or it has no ``expert.py``.
+        MissingDependencyError: the plugin imports a package that is not installed.
+        ToolkitError: the module has no such class, or a package that it imports is broken.
+    """
+    folder = Path(folder).expanduser().resolve()
+    if not (folder / EXPERT_FILE).is_file():
+        what = "has no expert.py" if folder.is_dir() else "does not exist"
+        raise UsageError(f"{folder} is no plugin folder: it {what}")
+    package = _package_name(folder, class_name)
+    try:
+        module = importlib.import_module(f"{package}.expert")
+    except ImportError as error:
+        _explain(error, folder, package)
+        raise
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type):
+        raise ToolkitError(f"{folder / EXPERT_FILE} defines no class {class_name}")
+    return found
+
+
+def _package_name(folder: Path, class_name: str) -> str:
+    """The name to import the folder under; makes the package of an outside folder known first."""
+    home = _HOME.get(class_name)
+    if folder.parent.parent == ROOT and folder.name.isidentifier():
+        return f"{folder.parent.name}.{folder.name}"
+    unique = f"outside_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+    name = f"{home}.{unique}" if home else unique
+    if name not in sys.modules:
+        _import_package(name, folder)
+    return name
+
+
+def _import_package(name: str, folder: Path) -> None:
+    """Puts ``folder`` into ``sys.modules`` as the package ``name``, running its ``__init__.py`` if it has one."""
+    init = folder / "__init__.py"
+    loader = importlib.machinery.SourceFileLoader(name, str(init)) if init.is_file() else None
+    spec = importlib.util.spec_from_loader(name, loader, origin=str(folder), is_package=True)
+    spec.submodule_search_locations = [str(folder)]
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    if loader is not None:
+        try:
+            loader.exec_module(module)
+        except BaseException as error:
+            del sys.modules[name]
+            if isinstance(error, ImportError):
+                _explain(error, folder, name)
+            raise
+
+
+def _explain(error: ImportError, folder: Path, package: str) -> None:
+    """Turns an absent or broken third-party package into one sentence; returns for a fault of the plugin itself."""
+    top = (error.name or "").partition(".")[0]
+    if not top or top in _OURS or top == package.partition(".")[0]:
+        return
+    if isinstance(error, ModuleNotFoundError):
+        raise MissingDependencyError(top, f"the plugin {folder.name!r}") from error
+    raise ToolkitError(f"the plugin {folder.name!r} cannot be imported: {error}") from error
