@@ -7,6 +7,8 @@ import sys
 
 import pytest
 
+from tests import web_server
+
 
 @pytest.fixture
 def run_program(repo):
@@ -19,3 +21,10 @@ def run_program(repo):
         return done
 
     return run
+
+
+@pytest.fixture
+def server():
+    """A web server on this machine, fresh for each test."""
+    with web_server.running() as state:
+        yield state

@@ -29,8 +29,7 @@ def build(tmp_path: Path, item: dict) -> Path:
 
 SANE = {
     "no_checkpoint": (
-        "The last ckpt: None\n"
-        "The best dev score 0.6733382663822645 at step 100, accoupanied by this test score 0.6743589170009541\n"
+        "The last ckpt: None\nThe best dev score 0.6733382663822645 at step 100, accoupanied by this test score 0.6743589170009541\n"
     ),
     "blank_line": "The last ckpt: exp6/states-5.ckpt\nThe best dev score 0.25 at step 5, accoupanied by this test score None\n",
     "dot_in_path": "The last ckpt: a.b/c/states-5.ckpt\nThe best dev score 0.25 at step 5, accoupanied by this test score None\n",
