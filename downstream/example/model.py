@@ -7,14 +7,15 @@ from torch import Tensor, nn
 
 
 class Model(nn.Module):
-    """One hidden layer per frame, averaged over the frames, then a linear classifier.
+    """A rectifier per frame, the average over the frames, then a linear classifier.
 
-    The non-linearity has to come before the average: the baseline features have zero mean over every utterance, so the average of a
-    linear map of them would be the same for all.
+    The rectifier has to come before the average: the baseline features have zero mean over every utterance, so the average of a linear
+    map of them would be the same for all. The normalisation takes away what the averages of all utterances share, which makes training quick.
     """
 
     def __init__(self, input_dim: int, output_class_num: int):
         super().__init__()
+        self.norm = nn.LayerNorm(input_dim)
         self.linear = nn.Linear(input_dim, output_class_num)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
@@ -28,4 +29,5 @@ class Model(nn.Module):
         """
         inside = torch.arange(features.size(1), device=features.device) < lengths.unsqueeze(1)
         hidden = features.relu() * inside.unsqueeze(-1)
-        return self.linear(hidden.sum(dim=1) / lengths.clamp(min=1).unsqueeze(1))
+        mean = hidden.sum(dim=1) / lengths.clamp(min=1).unsqueeze(1)
+        return self.linear(self.norm(mean))
