@@ -10,7 +10,7 @@ class Model(nn.Module):
     """A rectifier per frame, the average over the frames, then a linear classifier.
 
     The rectifier has to come before the average: the baseline features have zero mean over every utterance, so the average of a linear
-    map of them would be the same for all. The normalisation takes away what the averages of all utterances share, which makes training quick.
+    map of them would be the same for all. The normalisation keeps the small differences between averages trainable.
     """
 
     def __init__(self, input_dim: int, output_class_num: int):
