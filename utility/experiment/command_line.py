@@ -200,11 +200,6 @@ def _check(arguments: Arguments) -> None:
     """Faults that the options show together, before anything is read."""
     if str(arguments.push_to_hf_hub).lower() not in _FALSE_WORDS:
         raise UsageError("--push_to_hf_hub is not part of this toolkit yet: after training run `huggingface-cli upload REPOSITORY EXPDIR`")
-    if arguments.past_exp or arguments.auto_resume:
-        return
-    for option, value in (("-u/--upstream", arguments.upstream), ("-d/--downstream", arguments.downstream)):
-        if not value:
-            raise UsageError(f"{option} is missing: name it, or go on from a checkpoint with -e")
 
 
 def parse(argv: Sequence[str], upstreams: Callable[[], list[str]], downstreams: Callable[[], list[str]]) -> Arguments:

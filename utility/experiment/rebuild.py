@@ -6,6 +6,7 @@ the value from checked parts.
 
 from __future__ import annotations
 
+import re
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -190,9 +191,8 @@ def _bytes(call: _Call) -> bytes:
 
 def _dtype(call: _Call) -> np.dtype:
     code = call.args[0].decode() if isinstance(call.args[0], bytes) else call.args[0]
-    if not isinstance(code, str) or code.lstrip("<>|=")[:1] not in "biufcSUO" or not code.lstrip("<>|=")[1:].isdigit():
-        if code != "?":
-            raise Unreadable(f"a numpy array of unknown type {code!r}")
+    if not isinstance(code, str) or not re.fullmatch(r"[<>|=]?([biufcSUO]\d+|[?O])", code):
+        raise Unreadable(f"a numpy array of unknown type {code!r}")
     dtype = np.dtype(code)
     if call.state is not None:
         if call.state[3] is not None or call.state[2] is not None:

@@ -1,8 +1,8 @@
 """Reading pickles that others made, without running anything of them.
 
-``torch.load`` and ``pickle.load`` call whatever a file names. :func:`load_foreign` reads in two steps: the file is turned into an inert graph,
-in which every named class or function is a :class:`Stub` that only notes what it was given; then :mod:`utility.experiment.rebuild` makes
-values of it. What a name may be, in three tiers (specs/upstreams.md, section 14):
+``torch.load`` and ``pickle.load`` call whatever a file names. :func:`load_foreign` reads in two steps: the file is turned into an inert
+graph, in which every named class or function is a :class:`Stub` that only notes what it was given; then
+:mod:`utility.experiment.rebuild` makes values of it. What a name may be, in three tiers (specs/upstreams.md, section 14):
 
 1. rebuilt: tensors, plain containers, numpy arrays and numbers, paths; ``argparse.Namespace`` becomes a dict;
 2. kept as an inert :class:`~utility.experiment.rebuild.Record`: the families of :data:`FAMILIES`, nothing of which is imported;
