@@ -36,3 +36,33 @@ def golden() -> Callable[[str], Path]:
         pytest.skip(f"needs ../shared/golden/{case}")
 
     return find
+
+
+DEFAULT_BUDGET, SLOW_BUDGET = 20.0, 120.0  # seconds per folder of tests
+_seconds: dict[str, float] = {}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """GPU tests are skipped where there is none."""
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if not gpu:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in gpu:
+            item.add_marker(pytest.mark.skip(reason="needs a CUDA device"))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    folder = report.nodeid.split("::")[0].rpartition("/")[0]
+    _seconds[folder] = _seconds.get(folder, 0.0) + report.duration
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Prints what each folder of tests took, beside its budget."""
+    budget = SLOW_BUDGET if config.getoption("markexpr") == "slow" else DEFAULT_BUDGET
+    terminalreporter.section("seconds per folder")
+    for folder, seconds in sorted(_seconds.items(), key=lambda pair: -pair[1]):
+        over = f"  over the budget of {budget:.0f}" if seconds > budget else ""
+        terminalreporter.write_line(f"{seconds:8.1f}  {folder}{over}")

@@ -34,7 +34,7 @@ class Place:
         skip: batches (of this rank) to leave out at the beginning.
         rank, world: this process takes every ``world``-th batch, from ``rank`` on.
         even: every rank gets the same number of batches (training); otherwise the last round may be incomplete (evaluation).
-        limit: only that many batches of the pass, over all ranks; None for all.
+        ratio: the part of the batches that is wanted, from the first on; at least one batch.
     """
 
     seed: int
@@ -45,7 +45,7 @@ class Place:
     rank: int = 0
     world: int = 1
     even: bool = True
-    limit: int | None = None
+    ratio: float = 1.0
 
     def seed_order(self) -> None:
         """Seeds the global generators for everything that decides the order of this pass."""
@@ -54,9 +54,13 @@ class Place:
     def seed_item(self, *item: int) -> None:
         seed_everything(self.seed, Stream.ITEM, int(self.stream), number_of(self.split), self.epoch, *item)
 
+    def limit(self, total: int | None) -> int | None:
+        """How many of ``total`` batches are wanted; None = all, and all of a stream of unknown length."""
+        return max(1, round(total * self.ratio)) if total and self.ratio < 1 else None
+
     def mine(self, batches: list) -> list:
         """The batches of this rank, without those to skip."""
-        batches = batches[: self.limit]
+        batches = batches[: self.limit(len(batches))]
         if self.world > 1:
             if self.even:
                 batches = batches[: len(batches) // self.world * self.world] or [batches[i % len(batches)] for i in range(self.world)]
@@ -64,40 +68,51 @@ class Place:
         return batches[self.skip :]
 
 
-def open_pass(get_loader: Callable[[], Iterable], place: Place) -> Iterable:
+@dataclass(frozen=True)
+class Pass:
     """The batches of one pass over a split.
+
+    Args:
+        batches: those of this rank.
+        total: number of batches of the whole pass over all ranks; None if the loader cannot tell.
+        expected: number of batches that ``batches`` yields, for a progress bar; None if unknown.
+    """
+
+    batches: Iterable
+    total: int | None
+    expected: int | None
+
+
+def open_pass(get_loader: Callable[[], Iterable], place: Place) -> Pass:
+    """Opens a pass over a split.
 
     Args:
         get_loader: returns the task's loader; called with the global generators seeded for the pass.
         place: which batches.
-
-    Returns:
-        an iterable of batches; sized unless the loader is over an iterable dataset.
     """
     place.seed_order()
     loader = get_loader()
     if not isinstance(loader, DataLoader):
-        return _Replayed(loader, place)
+        return _replayed(loader, loader, place)
     if isinstance(loader.dataset, IterableDataset):
         how = {"batch_size": loader.batch_size, "drop_last": loader.drop_last}
-        return _Replayed(_rebuild(loader, SeededStream(loader.dataset, place), how), place)
+        return _replayed(loader, _rebuild(loader, SeededStream(loader.dataset, place), how), place)
     _reset_samplers(loader, place)
     batched = loader.batch_sampler is not None
     order = list(loader.batch_sampler if batched else loader.sampler)
     dealt = replace(place, rank=0, world=1) if _is_distributed(loader) else place
     wanted = dealt.mine(_keys(order, batched))
     how = {"batch_sampler": wanted} if batched else {"sampler": wanted, "batch_size": None}
-    return _rebuild(loader, SeededDataset(loader.dataset, place), how)
+    return Pass(_rebuild(loader, SeededDataset(loader.dataset, place), how), len(order), len(wanted))
 
 
-def pass_length(get_loader: Callable[[], Iterable], place: Place) -> int:
-    """Number of batches of a full pass over all ranks, from the sampler alone.
-
-    Raises:
-        TypeError: the loader has no length.
-    """
-    place.seed_order()
-    return len(get_loader())
+def _replayed(loader: Iterable, batches: Iterable, place: Place) -> Pass:
+    try:
+        total = len(loader)
+    except TypeError:
+        total = None
+    expected = total and -(-(place.limit(total) or total) // place.world) - place.skip
+    return Pass(_Replayed(batches, place, place.limit(total)), total, expected)
 
 
 def usable_cores() -> int:
@@ -146,13 +161,13 @@ class SeededStream(IterableDataset):
 class _Replayed:
     """Batches that can only be read from the first on: those of other ranks and those to skip are read and dropped."""
 
-    def __init__(self, batches: Iterable, place: Place):
-        self.batches, self.place = batches, place
+    def __init__(self, batches: Iterable, place: Place, limit: int | None):
+        self.batches, self.place, self.limit = batches, place, limit
 
     def __iter__(self) -> Iterator:
         place, taken = self.place, 0
         seeded = self.batches if isinstance(self.batches, DataLoader) else SeededStream(self.batches, place)
-        for batch_id, batch in enumerate(islice(seeded, place.limit)):
+        for batch_id, batch in enumerate(islice(seeded, self.limit)):
             if batch_id % place.world != place.rank:
                 continue
             taken += 1

@@ -1,0 +1,118 @@
+"""Answers for a user's own recordings, one JSON line each."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TextIO
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from downstream.interfaces import DownstreamBase
+from downstream.pipeline import Pipeline
+from utility.audio.io import find_audio, load_audio
+from utility.errors import DataError, UsageError
+from utility.training.seeding import Stream, number_of, seed_everything
+
+log = logging.getLogger(__name__)
+
+
+def answer_all(pipeline: Pipeline, task: str, paths: list[str], output: str | None, seed: int) -> int:
+    """Runs the task's ``inference`` over files or pairs of files and writes a JSON line per answer.
+
+    Args:
+        pipeline: the models.
+        task: name of the task, for messages.
+        paths: what ``-t`` was given: files and folders, or a pair.
+        output: the file to write; None for stdout.
+        seed: of the experiment.
+
+    Returns:
+        the number of recordings that could not be read; each is named on stderr, and the others are answered.
+
+    Raises:
+        UsageError: the task has no inference, or takes other inputs.
+        DataError: there is nothing to read.
+    """
+    items = _items(pipeline.downstream, task, paths)
+    failed = 0
+    with pipeline.evaluating(), _writer(output) as lines:
+        for files in tqdm(items, desc="inference", unit="file", dynamic_ncols=True, disable=len(items) < 2):
+            try:
+                wavs = [_load(pipeline.downstream, path) for path in files]
+            except DataError as error:
+                log.error("%s", error)
+                failed += 1
+                continue
+            for line in _answer(pipeline, files, wavs, seed):
+                print(json.dumps(line, ensure_ascii=False, default=_number), file=lines, flush=True)
+    if failed:
+        log.error("%d of %d recordings could not be read", failed, len(items))
+    return failed
+
+
+def _items(task: Any, name: str, paths: list[str]) -> list[tuple[Path, ...]]:
+    """The files of each answer: one, or two for tasks on pairs."""
+    kind = getattr(task, "inference_inputs", "files")
+    method = getattr(task, "inference", None)
+    if kind == "none" or method is None or getattr(method, "__func__", None) is DownstreamBase.inference:
+        raise UsageError(f"the task {name!r} has no inference on recordings")
+    groups = [_files(Path(path)) for path in paths]
+    if kind == "pairs":
+        if len(groups) != 2 or len(groups[0]) != 1:
+            raise UsageError(f"the task {name!r} compares recordings: -t FILE FILE, or -t FILE FOLDER")
+        return [(groups[0][0], other) for other in groups[1]]
+    return [(file,) for group in groups for file in group]
+
+
+def _files(path: Path) -> list[Path]:
+    if path.is_dir():
+        found = find_audio(path)
+        if not found:
+            raise DataError(f"{path} holds no audio file")
+        return found
+    if not path.exists():
+        raise DataError(f"there is no file or folder {path}; -t of -m inference takes recordings")
+    return [path]
+
+
+def _load(task: Any, path: Path) -> Tensor:
+    """Any rate, any channels -> 1-D at the task's rate; a task's own ``load_audio`` comes first."""
+    if hasattr(task, "load_audio"):
+        return torch.as_tensor(task.load_audio(str(path)), dtype=torch.float32).view(-1)
+    return torch.from_numpy(load_audio(path, getattr(task, "sample_rate", DownstreamBase.sample_rate)))
+
+
+def _answer(pipeline: Pipeline, files: tuple[Path, ...], wavs: list[Tensor], seed: int) -> Iterator[dict[str, Any]]:
+    seed_everything(seed, Stream.EVALUATION, number_of("inference"), 0)
+    with pipeline.autocast():
+        features = pipeline.extract(wavs)
+        answers = pipeline.downstream.inference(features, [file.stem for file in files])
+    who = {"file": str(files[0])} if len(files) == 1 else {"files": [str(f) for f in files]}
+    for answer in answers if isinstance(answers, (list, tuple)) else [answers]:
+        yield {**answer, **who} if isinstance(answer, dict) else {**who, "answer": answer}
+
+
+def _number(value: Any) -> Any:
+    """Tensors and numpy numbers as JSON."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)
+
+
+@contextmanager
+def _writer(output: str | None) -> Iterator[TextIO]:
+    if output is None:
+        yield sys.stdout
+        return
+    try:
+        with Path(output).open("w", encoding="utf-8") as lines:
+            yield lines
+    except OSError as error:
+        raise UsageError(f"--output {output}: {error.strerror}") from error

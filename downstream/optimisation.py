@@ -1,0 +1,121 @@
+"""Gradients to weights: accumulation, averaging over ranks, clipping, optimizer, schedule and loss scaling."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from utility.errors import CheckpointError, ConfigError
+from utility.training.distributed import Team
+from utility.training.optimizers import build_optimizer
+from utility.training.schedulers import build_scheduler
+
+log = logging.getLogger(__name__)
+
+
+class Optimisation:
+    """The optimizer of a run with everything around it.
+
+    Args:
+        config: the whole config (``optimizer`` and, optionally, ``scheduler``).
+        modules: the trainable modules in their order.
+        groups: the task's own parameter groups; None = one group of everything.
+        team: the processes whose gradients are averaged.
+        total_steps, total_epochs: length of the run; a schedule counted in epochs needs the latter.
+        accumulate: micro-batches per update.
+        clipping: largest L2 norm of all gradients together.
+        scale_loss: fp16 training on a GPU.
+
+    Attributes:
+        grad_norm: norm before clipping of the last update (float).
+        lr: learning rate of the first group in the last update.
+    """
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        modules: Sequence[nn.Module],
+        groups: list[dict[str, Any]] | None,
+        team: Team,
+        total_steps: int,
+        total_epochs: int | None,
+        accumulate: int,
+        clipping: float,
+        scale_loss: bool = False,
+    ):
+        self.team, self.accumulate, self.clipping = team, accumulate, clipping
+        self.optimizer = build_optimizer(config["optimizer"], modules, groups, total_steps)
+        self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        schedule = dict(config.get("scheduler") or {})
+        self.by_epoch = _moves_by_epoch(schedule, total_epochs)
+        self.scheduler = build_scheduler(self.optimizer, total_epochs if self.by_epoch else total_steps, schedule) if schedule else None
+        self.scaler = torch.amp.GradScaler("cuda") if scale_loss else None
+        self.grad_norm, self.lr = 0.0, self.optimizer.param_groups[0]["lr"]
+
+    def backward(self, loss: Tensor) -> None:
+        """Adds the gradients of one micro-batch."""
+        loss = loss / self.accumulate
+        (self.scaler.scale(loss) if self.scaler else loss).backward()
+
+    def forget(self) -> None:
+        """Drops the gradients gathered so far."""
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def update(self, step: int) -> None:
+        """One optimizer update; skipped, with a warning, if the gradient is not finite. The schedule moves on in both cases."""
+        self.team.average_gradients(self.parameters)
+        if self.scaler:
+            self.scaler.unscale_(self.optimizer)
+        self.grad_norm = nn.utils.clip_grad_norm_(self.parameters, self.clipping).item()
+        self.lr = self.optimizer.param_groups[0]["lr"]
+        if self.scaler:
+            self.scaler.step(self.optimizer)
+            self.scaler.update()
+        elif math.isfinite(self.grad_norm):
+            self.optimizer.step()
+        else:
+            log.warning("[Runner] - grad norm is %s at step %d: the update is skipped", self.grad_norm, step)
+        self.forget()
+        if self.scheduler is not None and not self.by_epoch:
+            self.scheduler.step()
+
+    def epochs_ended(self, count: int) -> None:
+        """Moves a schedule that counts in epochs."""
+        if self.scheduler is not None and self.by_epoch:
+            for _ in range(count):
+                self.scheduler.step()
+
+    def state(self) -> dict[str, Any]:
+        """Entries of the checkpoint."""
+        state = {"Optimizer": self.optimizer.state_dict()}
+        if self.scheduler is not None:
+            state["Scheduler"] = self.scheduler.state_dict()
+        if self.scaler is not None:
+            state["Scaler"] = self.scaler.state_dict()
+        return state
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restores :meth:`state`. The optimizer comes last: it holds the learning rate that building the scheduler has just reset."""
+        try:
+            if self.scheduler is not None and state.get("Scheduler"):
+                self.scheduler.load_state_dict(state["Scheduler"])
+            if self.scaler is not None and state.get("Scaler"):
+                self.scaler.load_state_dict(state["Scaler"])
+            self.optimizer.load_state_dict(state["Optimizer"])
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise CheckpointError(f"the checkpoint does not fit the optimizer of this config: {error}") from error
+
+
+def _moves_by_epoch(schedule: dict[str, Any], total_epochs: int | None) -> bool:
+    """Takes ``interval`` (the schedule moves every ``step`` or every ``epoch``) out of the scheduler's fields."""
+    interval = schedule.pop("interval", "step")
+    if interval not in ("step", "epoch"):
+        raise ConfigError(f"scheduler.interval is {interval!r}; valid: step, epoch")
+    if interval == "epoch" and total_epochs is None:
+        raise ConfigError("scheduler.interval is 'epoch', which needs runner.total_epochs in place of runner.total_steps")
+    return interval == "epoch"

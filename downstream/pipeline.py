@@ -1,0 +1,184 @@
+"""Upstream, featurizer and task as one: from a batch of waveforms to the task's loss."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from downstream.interfaces import DownstreamBase
+from upstream import registry
+from upstream.featurizer import Featurizer
+from utility.errors import CheckpointError, UnknownNameError, UsageError
+from utility.experiment.experiment import Experiment
+from utility.experiment.plugins import find_plugins, load_plugin
+from utility.training.specaug import SpecAug
+
+TASKS = Path(__file__).resolve().parent
+
+
+def find_task(name_or_path: str) -> Path:
+    """The folder of a task by its name, or by the path of a folder outside the repository.
+
+    Raises:
+        UnknownNameError: there is no such task.
+    """
+    known = find_plugins(TASKS)
+    path = Path(name_or_path).expanduser()
+    if name_or_path in known:
+        return known[name_or_path]
+    if path.is_dir():
+        return path
+    raise UnknownNameError("downstream", name_or_path, known)
+
+
+class Pipeline:
+    """The models of an experiment.
+
+    Args:
+        experiment: settings and, perhaps, a loaded checkpoint whose weights are taken.
+        device: where the models live.
+        training: build for training (SpecAug, gradients of a trainable upstream).
+
+    Attributes:
+        upstream, featurizer, downstream: the modules.
+        trainable: those that the optimizer and the checkpoints know, by their names there.
+    """
+
+    def __init__(self, experiment: Experiment, device: str, training: bool):
+        args, config = experiment.args, experiment.config
+        self.device = device
+        self.amp = _autocast_type(experiment.runner, device)
+        self.upstream = registry.build(
+            args["upstream"], ckpt=args["upstream_ckpt"], model_config=args["upstream_model_config"], refresh=args["upstream_refresh"]
+        ).to(device)
+        self.featurizer = Featurizer(
+            self.upstream,
+            feature_selection=args["upstream_feature_selection"],
+            upstream_device=device,
+            layer_selection=args["upstream_layer_selection"],
+            normalize=args["upstream_feature_normalize"],
+        ).to(device)
+        self.downstream = _build_task(experiment, self.featurizer, training).to(device)
+        self.featurizer.length_rule = getattr(self.downstream, "length_rule", "round")
+        _check_rate(args, self.downstream)
+        self.specaug = SpecAug(**config["specaug"]) if training and config.get("specaug") else None
+        self.trainable = {"Featurizer": self.featurizer, "Downstream": self.downstream}
+        if args["upstream_trainable"]:
+            self.trainable = {"Upstream": self.upstream, **self.trainable}
+        self.load(experiment.state, experiment.checkpoint)
+        if experiment.runner.compile:
+            self.upstream.compile()
+
+    @property
+    def parts(self) -> list[nn.Module]:
+        return [self.upstream, self.featurizer, self.downstream]
+
+    def load(self, state: Mapping[str, Any], path: Path | None) -> None:
+        """Restores the weights of a checkpoint.
+
+        Raises:
+            CheckpointError: entries are missing, or of another task's shape.
+        """
+        for name, module in (("Upstream", self.upstream), ("Featurizer", self.featurizer), ("Downstream", self.downstream)):
+            if not state.get(name):
+                continue
+            try:
+                module.load_state_dict(state[name])
+            except RuntimeError as error:
+                reason = " ".join(str(error).split())
+                raise CheckpointError(f"{path} does not fit this experiment's {name.lower()}: {reason}") from error
+
+    def train(self) -> None:
+        """Training mode for what is trained, evaluation mode for the rest."""
+        for module in self.parts:
+            module.train(any(module is m for m in self.trainable.values()))
+
+    @contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation mode without gradients, and back to what was before."""
+        modes = [(module, module.training) for module in self.parts]
+        for module in self.parts:
+            module.eval()
+        try:
+            with torch.no_grad():
+                yield
+        finally:
+            for module, mode in modes:
+                module.train(mode)
+
+    def extract(self, wavs: Iterable[Any]) -> list[Tensor]:
+        """List of 1-D waveforms (arrays or tensors) -> list of (T_i, D) features on the device."""
+        wavs = _to_device(list(wavs), self.device)
+        frozen = torch.no_grad() if "Upstream" not in self.trainable else nullcontext()
+        with frozen:
+            states = self.upstream(wavs)
+        return self.featurizer(wavs, states)
+
+    def loss(self, split: str, batch: Any, records: dict[str, list], **kwargs: Any) -> Tensor:
+        """The task's loss of one batch ``(wavs, *others)``; with SpecAug in training mode."""
+        wavs, *others = batch
+        with self.autocast():
+            features = self.extract(wavs)
+            if self.specaug is not None and self.downstream.training:
+                features = self.specaug(features)
+            return self.downstream(split, features, *others, records=records, **kwargs)
+
+    def autocast(self) -> AbstractContextManager:
+        """Mixed precision, if the config asks for it."""
+        return torch.autocast(self.device.split(":")[0], dtype=self.amp) if self.amp else nullcontext()
+
+    def check_split(self, split: str) -> None:
+        """Refuses a split that is not among those that the task declares, if it declares any."""
+        declared = getattr(self.downstream, "splits", ())
+        if declared and split not in declared:
+            raise UnknownNameError("split", split, [*declared, *getattr(self.downstream, "runs", ())])
+
+    def loader_of(self, split: str, epoch: int = 0) -> Iterable:
+        """The task's loader; ``epoch`` is passed to tasks that take it."""
+        self.check_split(split)
+        get = self.downstream.get_dataloader
+        names = inspect.signature(get).parameters
+        takes_epoch = "epoch" in names or any(p.kind is p.VAR_KEYWORD for p in names.values())
+        return get(split, epoch=epoch) if takes_epoch else get(split)
+
+
+def _build_task(experiment: Experiment, featurizer: Featurizer, training: bool) -> nn.Module:
+    """Constructs the task as S3PRL does: dimensions, every config section, every argument."""
+    expert = load_plugin(find_task(experiment.args["downstream"]), "DownstreamExpert")
+    return expert(
+        upstream_dim=featurizer.output_dim,
+        upstream_rate=featurizer.downsample_rate,
+        results_dir=str(experiment.folder.path if training else experiment.results_dir),
+        **experiment.config,
+        **experiment.args,
+    )
+
+
+def _check_rate(args: Mapping[str, Any], task: nn.Module) -> None:
+    """A model trained on one sampling rate makes no sense of another."""
+    wanted = getattr(task, "sample_rate", DownstreamBase.sample_rate)
+    takes = registry.find(args["upstream"]).record.sample_rate
+    if takes and wanted != takes:
+        raise UsageError(f"the task {args['downstream']} yields audio at {wanted} Hz, but the upstream {args['upstream']} takes {takes} Hz")
+
+
+def _autocast_type(runner: Any, device: str) -> torch.dtype | None:
+    kind = runner.amp or ("fp16" if runner.fp16 else None)
+    if kind == "fp16" and not device.startswith("cuda"):
+        return None  # as in S3PRL: half precision is for GPUs
+    return {"bf16": torch.bfloat16, "fp16": torch.float16, None: None}[kind]
+
+
+def _to_device(wavs: list[Any], device: str) -> list[Tensor]:
+    """Float32 tensors on the device, in one transfer."""
+    wavs = [torch.as_tensor(np.asarray(w) if isinstance(w, list) else w, dtype=torch.float32) for w in wavs]
+    if device == "cpu" or not wavs or any(w.dim() != 1 for w in wavs):
+        return [w.to(device) for w in wavs]
+    return list(torch.cat(wavs).to(device, non_blocking=True).split([len(w) for w in wavs]))

@@ -1,0 +1,156 @@
+"""Trains, evaluates and uses an experiment; knows no task and no upstream by name."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from downstream import snapshot
+from downstream.evaluation import Evaluated, Evaluator
+from downstream.inference import answer_all
+from downstream.interfaces import Outcome, RunContext, Score
+from downstream.pipeline import Pipeline
+from downstream.reporting import summary, write_result
+from downstream.training import Trainer
+from utility.errors import UsageError
+from utility.experiment.experiment import Experiment
+from utility.experiment.folder import time_tag
+from utility.experiment.trackers import Tracker
+from utility.training.distributed import Team
+from utility.training.seeding import Stream, seed_everything
+from utility.training.signals import StopRequest
+from utility.training.threads import default_threads, set_threads
+
+log = logging.getLogger(__name__)
+
+
+class Runner:
+    """One experiment on one process (or one of several).
+
+    Args:
+        experiment: settings, folder and loaded checkpoint.
+        team: the processes of the run.
+        device: ``cpu``, ``cuda:N`` or ``mps``.
+    """
+
+    def __init__(self, experiment: Experiment, team: Team, device: str):
+        self.experiment, self.team, self.device = experiment, team, device
+        stored = experiment.state.get("Threads") if experiment.resumes and experiment.mode == "train" else None
+        set_threads(experiment.runner.threads or stored or default_threads(team.local_size))
+
+    def train(self) -> int:
+        """Trains to the end; returns the exit status: 0 when training is complete, 128 + signal when it was asked to stop."""
+        with StopRequest() as request:
+            if not self.team.leads:
+                return self._train(request)
+            with self.experiment.folder.lock():
+                return self._train(request)
+
+    def _train(self, request: StopRequest) -> int:
+        trainer = Trainer(self.experiment, self._build(training=True), self.team, request)
+        if trainer.complete:
+            self._say(f"[Runner] - training is complete already, at step {trainer.progress.step}")
+            return 0
+        with closing(self._prepare_folder()) as tracker:
+            trainer.run(tracker)
+        where = f"in {self.experiment.folder.path}"
+        if not trainer.complete:
+            log.warning("[Runner] - stopped and saved at step %d %s", trainer.progress.step, where)
+            return request.exit_status if request else 1
+        results = "; ".join(summary(e) for e in trainer.last)
+        self._say(f"[Runner] - training is complete at step {trainer.progress.step} {where}" + (f" | {results}" if results else ""))
+        return 0
+
+    def evaluate(self) -> int:
+        """Evaluates one split, or runs the task's own work of that name; returns the exit status."""
+        names = self.experiment.args["evaluate_split"]
+        if len(names) != 1:
+            raise UsageError(f"-m evaluate takes one split with -t, not {len(names)}: {' '.join(names)}")
+        pipeline = self._build(training=False)
+        if names[0] in getattr(pipeline.downstream, "runs", ()):
+            evaluated = self._run_work(pipeline, names[0])
+        else:
+            evaluator = Evaluator(pipeline, self.team, self.experiment.args["seed"], self.experiment.runner.evaluate_ratio)
+            evaluated = evaluator(names[0], Tracker(), 0)
+        if self.team.leads:
+            evaluated.step = int(self.experiment.state.get("Step", 0))
+            path = write_result(evaluated, self.experiment, pipeline, self.experiment.checkpoint)
+            self._say(f"[Runner] - {summary(evaluated)} | {path}")
+        return 0
+
+    def inference(self) -> int:
+        """Answers for the recordings of ``-t``; returns the exit status."""
+        args = self.experiment.args
+        pipeline = self._build(training=False)
+        failed = answer_all(pipeline, args["downstream"], args["evaluate_split"], args["output"], args["seed"])
+        return 2 if failed else 0
+
+    def _build(self, training: bool) -> Pipeline:
+        """The models; with several processes the leader builds first, so that it alone downloads."""
+        if not training:
+            self.experiment.results_dir.mkdir(parents=True, exist_ok=True)
+        seed_everything(self.experiment.args["seed"], Stream.BUILD)
+        if self.team.leads:
+            pipeline = Pipeline(self.experiment, self.device, training)
+            self.team.share(True)
+            self._describe(pipeline)
+            return pipeline
+        self.team.share(None)
+        self.experiment.args["upstream_refresh"] = False
+        return Pipeline(self.experiment, self.device, training)
+
+    def _prepare_folder(self) -> Tracker:
+        """The folder is changed only after everything that a user can have got wrong has been built."""
+        if not self.team.leads:
+            return Tracker()
+        experiment, step, tag = self.experiment, int(self.experiment.state.get("Step", 0)), time_tag()
+        snapshot.prepare_folder(experiment, step, tag)
+        experiment.folder.dump_settings(experiment.args, experiment.config, tag)
+        model_config = experiment.args["upstream_model_config"]
+        if model_config and not experiment.resumes and Path(model_config).is_file():
+            experiment.folder.backup(Path(model_config), tag)
+        return Tracker(experiment.folder.path, experiment.runner.tensorboard, experiment.runner.mlflow, step if experiment.resumes else 0)
+
+    def _run_work(self, pipeline: Pipeline, name: str) -> Evaluated:
+        def extract(wavs: list[Tensor]) -> list[Tensor]:
+            with pipeline.autocast():
+                return pipeline.extract(wavs)
+
+        context = RunContext(extract, self.experiment.results_dir, self.device, self.experiment.args["seed"])
+        with pipeline.evaluating():
+            scores: Mapping[str, Score] = pipeline.downstream.run(name, context) or {}
+        return Evaluated(name, 0, Outcome(scores=scores))
+
+    def _describe(self, pipeline: Pipeline) -> None:
+        if self.experiment.args["verbose"]:
+            for name, module in pipeline.trainable.items():
+                log.warning("%s\n%s: %d parameters", module, name, sum(p.numel() for p in module.parameters() if p.requires_grad))
+
+    def _say(self, line: str) -> None:
+        if self.team.leads:
+            print(line, flush=True)
+
+
+def resolve_device(wanted: str, local_rank: int = 0) -> str:
+    """``auto`` -> the accelerator of this machine, or ``cpu``; ``cuda`` -> this process's GPU.
+
+    Raises:
+        UsageError: the device is not there.
+    """
+    if wanted == "auto":
+        wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if wanted.startswith("cuda"):
+        count = torch.cuda.device_count()
+        number = int(wanted.partition(":")[2] or local_rank)
+        if not torch.cuda.is_available() or number >= count:
+            raise UsageError(f"--device {wanted}: this machine has {count} CUDA device(s); --device cpu or auto works")
+        torch.cuda.set_device(number)
+        return f"cuda:{number}"
+    if wanted == "mps" and not torch.backends.mps.is_available():
+        raise UsageError("--device mps: this machine has none; --device cpu or auto works")
+    return wanted

@@ -1,0 +1,58 @@
+#!/usr/bin/env python3
+"""The one entry: trains, evaluates and uses a downstream task on an upstream representation.
+
+python3 run_downstream.py -m train -u UPSTREAM -d DOWNSTREAM -n NAME
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from upstream import registry
+from utility.errors import EXIT_STATUS, ToolkitError
+from utility.experiment.command_line import Arguments, parse
+from utility.experiment.plugins import find_plugins
+
+REPO = Path(__file__).resolve().parent
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a command line; returns the exit status: 0, 2 for a user's error (one sentence on stderr), 128 + N after signal N."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    try:
+        namespace = parse(sys.argv[1:] if argv is None else argv, registry.available, lambda: sorted(find_plugins(REPO / "downstream")))
+        return _run(namespace)
+    except ToolkitError as error:
+        print(f"run_downstream.py: error: {error}", file=sys.stderr)
+        return EXIT_STATUS
+    except KeyboardInterrupt:
+        return 130
+
+
+def _run(namespace: Arguments) -> int:
+    """Everything that needs torch, so that ``-h`` and a wrong flag are answered at once."""
+    import torch
+
+    from downstream.runner import Runner, resolve_device
+    from utility.experiment.experiment import open_experiment
+    from utility.training.distributed import join
+
+    torch.multiprocessing.set_sharing_strategy("file_system")
+    torch.backends.cudnn.deterministic = not namespace.disable_cudnn
+    torch.backends.cudnn.enabled = not namespace.disable_cudnn
+    if namespace.cache_dir:
+        torch.hub.set_dir(namespace.cache_dir)
+    device = "cuda" if torch.cuda.is_available() and namespace.device in ("auto", "cuda") else namespace.device
+    team = join(device, namespace.backend, namespace.local_rank)
+    try:
+        experiment = open_experiment(namespace, team, REPO)
+        runner = Runner(experiment, team, resolve_device(experiment.args["device"], team.local_rank))
+        return getattr(runner, experiment.mode)()
+    finally:
+        team.leave()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,149 @@
+"""The rebuilt loader: every batch is a function of (seed, split, epoch, position), whatever the task's loader draws from."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, WeightedRandomSampler
+from torch.utils.data.distributed import DistributedSampler
+
+from utility.training.loading import Place, open_pass
+from utility.training.seeding import Stream
+
+
+class Noisy(Dataset):
+    """Items that draw from all three global generators, as S3PRL's datasets do."""
+
+    def __init__(self, size: int = 23):
+        self.size = size
+
+    def __getitem__(self, index: int) -> tuple[int, float, float, float]:
+        return index, random.random(), float(np.random.rand()), torch.rand(1).item()
+
+    def __len__(self) -> int:
+        return self.size
+
+
+class NoisyStream(IterableDataset):
+    def __iter__(self) -> Iterator[tuple[int, float]]:
+        for index in range(23):
+            yield index, random.random()
+
+
+def collate(items: list) -> tuple[list, float]:
+    return items, random.random()
+
+
+def place(epoch: int = 0, skip: int = 0, seed: int = 1337, **kwargs) -> Place:
+    return Place(seed, Stream.FORWARD, "train", epoch, skip, **kwargs)
+
+
+def shuffled(workers: int = 0) -> DataLoader:
+    return DataLoader(Noisy(), batch_size=4, shuffle=True, num_workers=workers, collate_fn=collate)
+
+
+def read(get, where: Place) -> list:
+    torch.rand(random.randint(1, 5))  # the state that the global generators happen to be in must not matter
+    return list(open_pass(get, where).batches)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize("skip", [0, 2, 6])
+def test_skipping_gives_the_rest_of_the_same_epoch(workers, skip):
+    assert read(lambda: shuffled(workers), place(3, skip)) == read(shuffled, place(3))[skip:]
+
+
+def test_epochs_seeds_and_splits_differ():
+    first = read(shuffled, place(0))
+    assert read(shuffled, place(1)) != first
+    assert read(shuffled, place(0, seed=1)) != first
+    assert read(shuffled, Place(1337, Stream.FORWARD, "dev")) != first
+    assert read(shuffled, Place(1337, Stream.EVALUATION, "train")) != first
+
+
+def test_an_item_drawn_twice_is_augmented_twice():
+    get = lambda: DataLoader(Noisy(), batch_size=8, sampler=WeightedRandomSampler([1.0, *[0.0] * 22], 8), collate_fn=collate)  # noqa: E731
+    (items, _), *_ = read(get, place())
+    assert {item[0] for item in items} == {0}
+    assert len({item[1] for item in items}) == 8
+    assert read(get, place()) == [(items, _)] or read(get, place())[0][0] == items
+
+
+@pytest.mark.parametrize(
+    "get",
+    [
+        lambda: DataLoader(Noisy(), batch_size=4, sampler=RandomSampler(range(23), generator=GENERATOR), collate_fn=collate),
+        lambda: DataLoader(Noisy(), batch_sampler=BatchSampler(RandomSampler(range(23), generator=GENERATOR), 4, False), collate_fn=collate),
+        lambda: DataLoader(Noisy(), batch_size=None, shuffle=True),
+        lambda: DataLoader(Noisy(), batch_size=5, shuffle=True, drop_last=True, collate_fn=collate, generator=GENERATOR),
+    ],
+    ids=["own-generator", "batch-sampler", "unbatched", "drop-last"],
+)
+def test_samplers_of_all_kinds_repeat_exactly(get):
+    whole = read(get, place(2))
+    assert read(get, place(2, 1)) == whole[1:]
+    assert read(get, place(3)) != whole
+
+
+GENERATOR = torch.Generator()
+
+
+def test_an_iterable_dataset_is_fast_forwarded():
+    get = lambda: DataLoader(NoisyStream(), batch_size=4, collate_fn=collate)  # noqa: E731
+    whole = read(get, place(1))
+    assert [i for items, _ in whole for i, _ in items] == list(range(23))
+    assert [items for items, _ in read(get, place(1, 4))] == [items for items, _ in whole[4:]]
+
+
+def test_a_plain_list_of_batches_is_a_loader_too():
+    batches = [[1], [2], [3]]
+    opened = open_pass(lambda: batches, place(skip=1))
+    assert (list(opened.batches), opened.total, opened.expected) == ([[2], [3]], 3, 2)
+
+
+@pytest.mark.parametrize("world", [2, 3])
+def test_ranks_share_the_batches_evenly_in_training(world):
+    whole = read(shuffled, place())
+    dealt = [read(shuffled, place(rank=rank, world=world)) for rank in range(world)]
+    assert {len(mine) for mine in dealt} == {len(whole) // world}
+    assert [dealt[i % world][i // world] for i in range(len(whole) // world * world)] == whole[: len(whole) // world * world]
+
+
+def test_fewer_batches_than_ranks_are_repeated():
+    get = lambda: DataLoader(Noisy(3), batch_size=4, collate_fn=collate)  # noqa: E731
+    assert read(get, place(rank=1, world=2)) == read(get, place(rank=0, world=2))
+
+
+def test_evaluation_deals_every_batch_once():
+    whole = read(shuffled, place())
+    dealt = [read(shuffled, place(rank=rank, world=4, even=False)) for rank in range(4)]
+    assert sorted(str(b) for mine in dealt for b in mine) == sorted(map(str, whole))
+
+
+def test_a_distributed_sampler_is_left_to_deal_by_itself_and_told_the_epoch():
+    def get(rank: int) -> DataLoader:
+        return DataLoader(Noisy(), batch_size=4, sampler=DistributedSampler(range(23), 2, rank), collate_fn=collate)
+
+    epochs = [[i for items, _ in read(lambda: get(0), place(epoch, rank=0, world=2)) for i, *_ in items] for epoch in (0, 1)]
+    other = [i for items, _ in read(lambda: get(1), place(0, rank=1, world=2)) for i, *_ in items]
+    assert epochs[0] != epochs[1]
+    assert set(epochs[0]) | set(other) == set(range(23))
+
+
+@pytest.mark.parametrize(("ratio", "count"), [(1.0, 6), (0.5, 3), (0.01, 1)])
+def test_a_ratio_takes_the_first_batches(ratio, count):
+    opened = open_pass(shuffled, place(ratio=ratio))
+    assert (len(list(opened.batches)), opened.total, opened.expected) == (count, 6, count)
+
+
+def test_no_collision_between_neighbouring_positions():
+    seen = set()
+    for epoch in range(3):
+        for seed in range(3):
+            for batch, _ in read(lambda: DataLoader(Noisy(), batch_size=4, collate_fn=collate), place(epoch, seed=seed)):
+                seen |= {item[1] for item in batch}
+    assert len(seen) == 3 * 3 * 23

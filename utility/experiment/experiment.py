@@ -1,0 +1,176 @@
+"""From a command line to an experiment: which settings hold, which checkpoint they come from, where the files go.
+
+Precedence, lowest first: defaults, command line, the settings stored in the checkpoint of ``-e`` or ``-a``, ``-o``.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from utility.errors import CheckpointError, UsageError
+from utility.experiment import checkpoint as checkpoints
+from utility.experiment.command_line import Arguments
+from utility.experiment.config import RunnerConfig, check_runner, check_sections, load_config
+from utility.experiment.folder import ExperimentFolder
+from utility.experiment.override import apply_override, parse_override
+from utility.training.distributed import Team
+
+log = logging.getLogger(__name__)
+
+# These belong to the call, not to the experiment: a resumed run takes them from its new command line.
+OF_THE_CALL = frozenset(
+    {
+        *("mode", "evaluate_split", "output", "override", "past_exp", "init_ckpt", "auto_resume"),
+        *("backend", "local_rank", "verbose", "allow_pipes", "upstream_refresh"),
+    }
+)
+PLUGINS = ("upstream", "downstream")
+
+
+@dataclass
+class Experiment:
+    """Everything that the Runner needs to know.
+
+    Args:
+        args: the command line's values after resume and override; plain data.
+        config: the config after resume and override.
+        runner: the checked ``runner`` section.
+        folder: where the run's files lie.
+        state: the loaded checkpoint, {} without one.
+        checkpoint: its path.
+        resumes: True if optimizer, position and the like are restored as well (``-e``, ``-a``); False for ``-i`` and fresh runs.
+    """
+
+    args: dict[str, Any]
+    config: dict[str, Any]
+    runner: RunnerConfig
+    folder: ExperimentFolder
+    state: dict[str, Any] = field(default_factory=dict)
+    checkpoint: Path | None = None
+    resumes: bool = False
+
+    @property
+    def mode(self) -> str:
+        return self.args["mode"]
+
+    @property
+    def results_dir(self) -> Path:
+        """Where an evaluation's files go."""
+        return self.folder.results(self.checkpoint.name if self.checkpoint else None)
+
+
+def open_experiment(namespace: Arguments, team: Team, repo: Path) -> Experiment:
+    """Applies ``-a``, ``-e``, ``-i``, ``-c`` and ``-o`` in their order.
+
+    Args:
+        namespace: the parsed command line.
+        team: the processes of the run; the leader alone decides which checkpoint is used.
+        repo: root of the repository, for the default configs.
+
+    Raises:
+        ToolkitError: whatever a user can have got wrong.
+    """
+    args, given = dict(vars(namespace)), set(namespace.given)
+    options = parse_override(args["override"])
+    past = _past_experiment(args)
+    if past is not None:
+        state, path = _read(past, team, args["mode"])
+        args, config = _stored_settings(args, given, state, path)
+        args["expdir"] = str(_place(namespace, past, path))
+    else:
+        _require(args, given)
+        args["expdir"] = str(_fresh_place(args))
+        state, path = _read(Path(args["init_ckpt"]), team, "evaluate") if args["init_ckpt"] else ({}, None)
+        config = load_config(_config_path(args, repo))
+    apply_override(options, args, config, _note if team.leads else _quiet)
+    check_sections(config, training=args["mode"] == "train")
+    runner = check_runner(config, training=args["mode"] == "train")
+    return Experiment(args, config, runner, ExperimentFolder(args["expdir"]), state, path, resumes=past is not None)
+
+
+def _note(message: str) -> None:
+    log.warning("%s", message)
+
+
+def _quiet(message: str) -> None:
+    """The leader speaks for all ranks."""
+
+
+def _past_experiment(args: dict[str, Any]) -> Path | None:
+    """The checkpoint or folder to take up, from ``-a`` or ``-e``."""
+    if args["auto_resume"]:
+        folder = ExperimentFolder(_fresh_place(args))
+        if folder.states():
+            return folder.path
+    return Path(args["past_exp"]) if args["past_exp"] else None
+
+
+def _read(past: Path, team: Team, mode: str) -> tuple[dict[str, Any], Path]:
+    """Loads a checkpoint; of a folder the newest that can be read (only a training renames a damaged one)."""
+    if not past.is_dir():
+        return checkpoints.load(past), past
+    found = checkpoints.load_latest(past, keep_damaged_name=mode != "train") if team.leads else None
+    path = team.share(found[1] if found else None)
+    return found or (checkpoints.load(path), path)
+
+
+def _stored_settings(args: dict[str, Any], given: set[str], state: dict[str, Any], path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The settings of the checkpoint, with what belongs to the call from the new command line."""
+    if not isinstance(state.get("Args"), dict) or not isinstance(state.get("Config"), dict):
+        raise CheckpointError(f"{path} holds no settings (Args and Config), so -e cannot take it up; its weights load with -i, -u and -d")
+    stored = state["Args"]
+    kept = {k: v for k, v in args.items() if k in OF_THE_CALL or k not in stored}
+    if "device" in given:
+        kept["device"] = args["device"]
+    if "cache_dir" in given:
+        kept["cache_dir"] = args["cache_dir"]
+    for name in PLUGINS:
+        if os.sep in str(stored.get(name) or ""):
+            kept[name] = _given_again(name, stored[name], args, given)
+    ignored = sorted(k for k in given - OF_THE_CALL - set(kept) - {"expdir", "expname"} if args[k] != stored.get(k))
+    if ignored:
+        log.warning("ignored beside a past experiment: %s; change its settings with -o args.%s=...", ", ".join(ignored), ignored[0])
+    return {**stored, **kept}, state["Config"]
+
+
+def _given_again(name: str, stored: str, args: dict[str, Any], given: set[str]) -> str:
+    """A plugin's path is code to run, so it is never taken from a file."""
+    if name not in given:
+        raise UsageError(f"this experiment's {name} is the folder {stored}; a checkpoint must not name code to run: give --{name} again")
+    return args[name]
+
+
+def _place(namespace: Arguments, past: Path, path: Path) -> Path:
+    """Outputs go to ``-p`` if it is given, otherwise where the checkpoint lies now."""
+    if namespace.expdir:
+        return Path(namespace.expdir)
+    return past if past.is_dir() else path.parent
+
+
+def _fresh_place(args: dict[str, Any]) -> Path:
+    if args["expdir"]:
+        return Path(args["expdir"])
+    if not args["expname"]:
+        raise UsageError("the experiment needs a name: -n NAME (files go to result/downstream/NAME) or -p FOLDER")
+    return Path("result", "downstream", args["expname"])
+
+
+def _require(args: dict[str, Any], given: set[str]) -> None:
+    """What a run without a past experiment must say."""
+    if args["mode"] == "inference":
+        raise UsageError("inference needs a trained checkpoint: -e CHECKPOINT_OR_FOLDER")
+    for name, flag in (("upstream", "-u"), ("downstream", "-d")):
+        if not args[name]:
+            raise UsageError(f"no {name} is given: {flag} NAME, or take up a past experiment with -e; -h lists the names")
+
+
+def _config_path(args: dict[str, Any], repo: Path) -> Path:
+    if args["config"]:
+        return Path(args["config"])
+    named = Path(args["downstream"])
+    folder = named if os.sep in args["downstream"] else repo / "downstream" / named
+    return folder / "config.yaml"
