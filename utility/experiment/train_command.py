@@ -123,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("-h", "--help", action="store_true")
     parser.add_argument("-a", "--auto_resume", action="store_true")
     parser.add_argument("-m", "--mode")
-    parser.add_argument("-n", "--expname")
+    parser.add_argument("-n", "--expname", "--name")
     parser.add_argument("-p", "--expdir")
     parser.add_argument("-e", "--past_exp")
     parser.add_argument("-f", action="store_true")
