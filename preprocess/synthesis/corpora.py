@@ -11,6 +11,7 @@ from utility.errors import UnknownNameError, UsageError
 # Name on the command line -> module of this package with a ``CORPUS``, and what it is for.
 CORPORA = {
     "speech_commands": "Speech Commands v0.01 with its test archive: keyword spotting",
+    "librispeech": "LibriSpeech with phone alignments and lexicon: speech and phoneme recognition, phone classification",
 }
 
 

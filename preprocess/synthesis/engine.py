@@ -31,6 +31,7 @@ SAMPLE_RATE = 16000
 _SYNCHRONOUS, _PHONEME_EVENTS, _UTF8, _CHARACTERS = 2, 1, 1, 1
 _END, _WORD, _PHONEME = 0, 1, 7
 _RATE, _VOLUME, _PITCH, _RANGE, _WORD_GAP = 1, 2, 3, 4, 7
+_SHORT_L_S = 0.02
 _LOCK = Lock()
 
 
@@ -162,7 +163,7 @@ def synthesize(text: str, voice: Voice, seed: int = 0) -> Utterance:
         status = library.espeak_Synth(encoded, ctypes.c_size_t(len(encoded) + 1), 0, _CHARACTERS, 0, _UTF8, None, None)
     if recorder.error:
         raise recorder.error
-    if status or not recorder.chunks or not any(name.strip("_:;") for _, _, name in recorder.phonemes):
+    if status or not recorder.chunks or all(name.startswith("_") for _, _, name in recorder.phonemes):
         raise DataError(f"espeak-ng finds nothing to speak in the text {text!r}")
     return _utterance(recorder, text, round(rate / voice.tract))
 
@@ -234,17 +235,27 @@ def _pitch_setting(factor: float) -> int:
 def _utterance(recorder: _Recorder, text: str, rate: int) -> Utterance:
     raw = np.concatenate(recorder.chunks)
     wav = soxr.resample(raw.astype(np.float32) / 32768, rate, SAMPLE_RATE, quality="HQ")
-    seconds = len(wav) / SAMPLE_RATE
-    starts = [min(sample / rate, seconds) for sample, _, _ in recorder.phonemes]
-    ends = [*starts[1:], seconds]
+    edges = _edges(recorder.phonemes, rate, len(wav) / SAMPLE_RATE)
     names = to_arpabet([name for _, _, name in recorder.phonemes])
-    timed = [(Segment(0.0, starts[0], SILENCE), 0)]
-    for start, end, labels, (_, position, _) in zip(starts, ends, names, recorder.phonemes, strict=True):
+    timed = [(Segment(0.0, edges[0], SILENCE), 0)]
+    for start, end, labels, (_, position, _) in zip(edges[:-1], edges[1:], names, recorder.phonemes, strict=True):
         if labels:
             timed += [(phone, position) for phone in _split(start, end, labels)]
         else:
             timed[-1] = (timed[-1][0]._replace(end=end), timed[-1][1])
     return Utterance(np.clip(wav, -1, 1), _merge([phone for phone, _ in timed]), _words(recorder, text, timed))
+
+
+def _edges(phonemes: list[tuple[int, int, str]], rate: int, seconds: float) -> list[float]:
+    """Starts of the phonemes and the end of the last one, in seconds.
+
+    espeak-ng speaks an l after a vowel within the vowel, and announces it where only its release (or nothing) is left: it gets the last third.
+    """
+    edges = [min(sample / rate, seconds) for sample, _, _ in phonemes] + [seconds]
+    for index, (_, _, name) in enumerate(phonemes[1:], 1):
+        if name == "l" and edges[index + 1] - edges[index] < _SHORT_L_S and not phonemes[index - 1][2].startswith("_"):
+            edges[index] -= (edges[index] - edges[index - 1]) / 3
+    return edges
 
 
 def _split(start: float, end: float, labels: tuple[str, ...]) -> list[Segment]:

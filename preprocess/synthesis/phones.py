@@ -65,6 +65,7 @@ _CONSONANTS = {
     "dZ": "JH",
     "tS": "CH",
 }
+_ENDING_IN_ER = frozenset(name for name, phones in _VOWELS.items() if phones[-1] == "ER")
 # The vowels whose R is the following phoneme where that is one.
 _BEFORE_R = {name: phones[:1] for name, phones in _VOWELS.items() if phones[-1] == "R"} | {"i@": ("IH",)}
 
@@ -88,9 +89,11 @@ def to_arpabet(names: Sequence[str]) -> list[tuple[str, ...]]:
 
 def _phones(name: str, before: str, after: str) -> tuple[str, ...]:
     bare = name.lstrip("',%=")
-    if not bare.strip("_:|") or bare == ";":
-        return (SILENCE,) if bare.startswith("_") else ()
-    if bare == "r-" and before.lstrip("',%=") in ("3", "3:"):
+    if bare.startswith("_"):
+        return (SILENCE,)
+    if bare == ";":
+        return ()
+    if bare == "r-" and before.lstrip("',%=") in _ENDING_IN_ER:
         return ()
     if bare in _CONSONANTS:
         return (_CONSONANTS[bare],)
