@@ -1,0 +1,122 @@
+"""What sits on the projected features: a class per utterance, or one per frame.
+
+A head is described in config.yaml as S3PRL does it, and its parameters have S3PRL's names::
+
+    modelrc:
+      projector_dim: 256
+      select: UtteranceLevel
+      UtteranceLevel:
+        pooling: MeanPooling        # or AttentivePooling, with activation: ReLU, published: false
+        pre_net:                    # optional, per frame before the pooling
+          select: FrameLevel
+          FrameLevel: {hiddens: [256], activation: ReLU}
+        post_net:                   # optional, a single linear layer otherwise
+          select: FrameLevel
+          FrameLevel: {hiddens: [256]}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from downstream.blocks.pooling import POOLINGS, activation_named
+from utility.errors import UnknownNameError
+from utility.training.fields import check_fields, keywords_of
+
+
+class FrameLevel(nn.Module):
+    """Hidden layers, each followed by an activation, and a linear layer on every frame.
+
+    Args:
+        input_dim: width of the features.
+        output_dim: number of classes.
+        hiddens: widths of the hidden layers; none by default.
+        activation: a class of torch.nn.
+    """
+
+    def __init__(self, input_dim: int, output_dim: int, hiddens: Sequence[int] | None = None, activation: str = "ReLU"):
+        super().__init__()
+        widths = [input_dim, *(hiddens or [])]
+        layers = [layer for ends in pairwise(widths) for layer in (nn.Linear(*ends), activation_named(activation))]
+        self.hiddens = nn.Sequential(*layers)
+        self.linear = nn.Linear(widths[-1], output_dim)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, ..., input_dim) -> (B, ..., output_dim); ``lengths`` are passed on."""
+        return self.linear(self.hiddens(features)), lengths
+
+
+class UtteranceLevel(nn.Module):
+    """Pools the frames of an utterance and classifies the result.
+
+    Args:
+        input_dim: width of the features.
+        output_dim: number of classes.
+        pooling: ``"MeanPooling"`` or ``"AttentivePooling"``.
+        activation: of the attentive pooling.
+        pre_net: description of a head that maps each frame to the same width before the pooling.
+        post_net: description of the head that maps the pooled vector to the classes; one linear layer by default.
+        published: see :func:`downstream.blocks.pooling.attend`.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        pooling: str = "MeanPooling",
+        activation: str = "ReLU",
+        pre_net: Mapping[str, Any] | None = None,
+        post_net: Mapping[str, Any] | None = None,
+        published: bool = False,
+    ):
+        super().__init__()
+        if pooling not in POOLINGS:
+            raise UnknownNameError("pooling", pooling, POOLINGS)
+        self.pre_net = build_head(pre_net, input_dim, input_dim) if pre_net else None
+        self.pooling = POOLINGS[pooling](input_dim, activation=activation, published=published)
+        self.post_net = build_head(post_net or {"select": "FrameLevel"}, input_dim, output_dim)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """
+        Args:
+            features: (B, T, input_dim).
+            lengths: (B,), the numbers of true frames.
+
+        Returns:
+            logits (B, output_dim), and lengths of one, as (B,).
+        """
+        if self.pre_net is not None:
+            features, lengths = self.pre_net(features, lengths)
+        return self.post_net(self.pooling(features, lengths), torch.ones_like(lengths))
+
+
+HEADS: dict[str, type[nn.Module]] = {"FrameLevel": FrameLevel, "UtteranceLevel": UtteranceLevel}
+
+
+def build_head(
+    described: Mapping[str, Any], input_dim: int, output_dim: int, heads: Mapping[str, type[nn.Module]] = HEADS, source: str = "modelrc"
+) -> nn.Module:
+    """The head that a config describes.
+
+    Args:
+        described: ``{"select": name, name: {options}}``; other fields are the task's own.
+        input_dim: width of the features.
+        output_dim: number of classes.
+        heads: the classes to choose from.
+        source: the section that error sentences name.
+
+    Raises:
+        UnknownNameError: no such head, pooling or activation.
+        ConfigError: an option that the head does not have.
+    """
+    name = described.get("select")
+    if name not in heads:
+        raise UnknownNameError(f"head in {source}.select", str(name), heads)
+    options = described.get(name) or {}
+    check_fields(options, keywords_of(heads[name], besides=("input_dim", "output_dim")), source=f"{source}.{name}")
+    return heads[name](input_dim, output_dim, **options)
