@@ -11,31 +11,14 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from utility.training.specaug import SpecAug
 
 from downstream.interfaces import DownstreamBase
 from upstream import registry
 from upstream.featurizer import Featurizer
 from utility.errors import CheckpointError, UnknownNameError, UsageError
 from utility.experiment.experiment import Experiment
-from utility.experiment.plugins import find_plugins, load_plugin
-from utility.training.specaug import SpecAug
-
-TASKS = Path(__file__).resolve().parent
-
-
-def find_task(name_or_path: str) -> Path:
-    """The folder of a task by its name, or by the path of a folder outside the repository.
-
-    Raises:
-        UnknownNameError: there is no such task.
-    """
-    known = find_plugins(TASKS)
-    path = Path(name_or_path).expanduser()
-    if name_or_path in known:
-        return known[name_or_path]
-    if path.is_dir():
-        return path
-    raise UnknownNameError("downstream", name_or_path, known)
+from utility.experiment.plugins import load_plugin
 
 
 class Pipeline:
@@ -151,7 +134,7 @@ class Pipeline:
 
 def _build_task(experiment: Experiment, featurizer: Featurizer, training: bool) -> nn.Module:
     """Constructs the task as S3PRL does: dimensions, every config section, every argument."""
-    expert = load_plugin(find_task(experiment.args["downstream"]), "DownstreamExpert")
+    expert = load_plugin(experiment.task, "DownstreamExpert")
     return expert(
         upstream_dim=featurizer.output_dim,
         upstream_rate=featurizer.downsample_rate,

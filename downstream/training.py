@@ -9,6 +9,7 @@ import copy
 import logging
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,10 @@ from tqdm import tqdm
 
 from downstream import snapshot
 from downstream.evaluation import Evaluated, Evaluator, InterruptedPassError
-from downstream.reporting import write_result
 from downstream.optimisation import Optimisation
 from downstream.periods import Periods
 from downstream.pipeline import Pipeline
+from downstream.reporting import write_result
 from downstream.snapshot import LOGS, Progress
 from utility.errors import DataError, ToolkitError
 from utility.experiment import checkpoint as checkpoints
@@ -88,9 +89,8 @@ class Trainer:
         self.tracker = tracker
         self.team.broadcast(self.pipeline.parts)
         self.pipeline.train()
-        batches = self._batches()
         stopped = self.progress.pending and not self._evaluate_pending()
-        with self._bar() as bar:
+        with self._bar() as bar, closing(self._batches()) as batches:
             while not self._trained and not stopped:
                 before = self.progress.epochs_done
                 updated, stopping = self._update(batches)
@@ -271,7 +271,7 @@ class Trainer:
         self.tracker.sync()
         state = snapshot.take(self.experiment, self.pipeline, self.optimisation, self.progress, self.team)
         checkpoints.save(state, paths)
-        checkpoints.prune(folder, self.runner.max_keep)
+        checkpoints.prune(folder.path, self.runner.max_keep)
         after_save = getattr(self.pipeline.downstream, "after_save", None)
         for path in paths:
             if after_save is not None:

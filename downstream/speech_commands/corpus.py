@@ -14,7 +14,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 
 from utility.audio.io import audio_info
@@ -42,14 +42,14 @@ class Clip:
     @property
     def name(self) -> str:
         """``<folder>-<file>``, as in the prediction files."""
-        folder, file = self.path.split(os.sep)[-2:]
-        return f"{folder}-{file}"
+        path = Path(self.path)
+        return f"{path.parent.name}-{path.name}"
 
 
 RANDOM = -1
 
 
-@lru_cache(maxsize=None)
+@cache
 def percentage(speaker: str) -> float:
     """Where the corpus's hash puts a speaker, 0 to 100."""
     return int(hashlib.sha1(speaker.encode()).hexdigest(), 16) % 2**27 * (100 / (2**27 - 1))
@@ -85,7 +85,7 @@ def development_clips(root: str | Path, part: str, exhaustive: bool = False) -> 
     return _some(clips, root, field, f"no clip of the {part} part as <word>/<speaker>_nohash_<take>.wav", lambda clip: clip.second is None)
 
 
-def test_clips(root: str | Path) -> list[Clip]:
+def archive_clips(root: str | Path) -> list[Clip]:
     """The clips of the test archive, in the order of their paths.
 
     Raises:

@@ -12,19 +12,20 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
-from downstream.blocks.heads import HEADS, build_head
+from downstream.blocks.heads import UtteranceLevel, build_head
 from downstream.blocks.score_log import log_score
 from downstream.interfaces import DownstreamBase, Outcome, Score
 from utility.errors import ConfigError, UnknownNameError
 from utility.training.fields import check_fields
 from utility.training.sampling import balanced_sampler
 
-from .corpus import CLASSES, Clip, development_clips, test_clips
+from .corpus import CLASSES, Clip, archive_clips, development_clips
 from .dataset import SpeechCommandsDataset
 from .model import Model
 
 TASK = Path(__file__).resolve().parent.name
 ROOTS = ("speech_commands_root", "speech_commands_test_root")
+HEADS = {"UtteranceLevel": UtteranceLevel, "Model": Model}
 SOURCE = "config.downstream_expert"
 
 
@@ -56,11 +57,10 @@ class DownstreamExpert(DownstreamBase):
         super().__init__(expdir, **kwargs)
         self.datarc, modelrc = downstream_expert["datarc"], downstream_expert["modelrc"]
         check_fields(self.datarc, {*ROOTS, "num_workers", "batch_size", "balanced_dev"}, ("batch_size",), source=f"{SOURCE}.datarc")
-        heads = {**HEADS, "Model": Model}
-        check_fields(modelrc, {"projector_dim", "select", *heads}, ("projector_dim", "select"), source=f"{SOURCE}.modelrc")
+        check_fields(modelrc, {"projector_dim", "select", *HEADS}, ("projector_dim", "select"), source=f"{SOURCE}.modelrc")
 
         self.projector = nn.Linear(upstream_dim, modelrc["projector_dim"])
-        self.model = build_head(modelrc, modelrc["projector_dim"], len(CLASSES), heads, source=f"{SOURCE}.modelrc")
+        self.model = build_head(modelrc, modelrc["projector_dim"], len(CLASSES), HEADS, source=f"{SOURCE}.modelrc")
         self.register_buffer("best_score", torch.zeros(1))
         self.classes = list(CLASSES)
         self.register_load_state_dict_pre_hook(_accept_without_classes)
@@ -90,7 +90,7 @@ class DownstreamExpert(DownstreamBase):
         if split not in self._clips:
             root = self._root(ROOTS[split == "test"])
             if split == "test":
-                self._clips[split] = test_clips(root)
+                self._clips[split] = archive_clips(root)
             else:
                 part, exhaustive = {"train": "train", "dev": "valid"}[split], split == "dev" and not self._balanced_dev
                 self._clips[split] = development_clips(root, part, exhaustive)

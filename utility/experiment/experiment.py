@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from utility.errors import CheckpointError, UsageError
+from utility.errors import CheckpointError, UnknownNameError, UsageError
 from utility.experiment import checkpoint as checkpoints
 from utility.experiment.command_line import Arguments
 from utility.experiment.config import RunnerConfig, check_runner, check_sections, load_config
 from utility.experiment.folder import ExperimentFolder
 from utility.experiment.override import apply_override, parse_override
+from utility.experiment.plugins import find_plugins
 from utility.training.distributed import Team
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class Experiment:
         config: the config after resume and override.
         runner: the checked ``runner`` section.
         folder: where the run's files lie.
+        task: the folder of the downstream task.
         state: the loaded checkpoint, {} without one.
         checkpoint: its path.
         resumes: True if optimizer, position and the like are restored as well (``-e``, ``-a``); False for ``-i`` and fresh runs.
@@ -49,6 +51,7 @@ class Experiment:
     config: dict[str, Any]
     runner: RunnerConfig
     folder: ExperimentFolder
+    task: Path
     state: dict[str, Any] = field(default_factory=dict)
     checkpoint: Path | None = None
     resumes: bool = False
@@ -85,11 +88,12 @@ def open_experiment(namespace: Arguments, team: Team, repo: Path) -> Experiment:
         _require(args, given)
         args["expdir"] = str(_fresh_place(args))
         state, path = _read(Path(args["init_ckpt"]), team, "evaluate") if args["init_ckpt"] else ({}, None)
-        config = load_config(_config_path(args, repo))
+        config = load_config(args["config"] or find_task(args["downstream"], repo) / "config.yaml")
     apply_override(options, args, config, _note if team.leads else _quiet)
     check_sections(config, training=args["mode"] == "train")
     runner = check_runner(config, training=args["mode"] == "train")
-    return Experiment(args, config, runner, ExperimentFolder(args["expdir"]), state, path, resumes=past is not None)
+    task = find_task(args["downstream"], repo)
+    return Experiment(args, config, runner, ExperimentFolder(args["expdir"]), task, state, path, resumes=past is not None)
 
 
 def _note(message: str) -> None:
@@ -168,9 +172,16 @@ def _require(args: dict[str, Any], given: set[str]) -> None:
             raise UsageError(f"no {name} is given: {flag} NAME, or take up a past experiment with -e; -h lists the names")
 
 
-def _config_path(args: dict[str, Any], repo: Path) -> Path:
-    if args["config"]:
-        return Path(args["config"])
-    named = Path(args["downstream"])
-    folder = named if os.sep in args["downstream"] else repo / "downstream" / named
-    return folder / "config.yaml"
+def find_task(name_or_path: str, repo: Path) -> Path:
+    """The folder of a task: by its name below ``downstream/``, or by the path of a folder elsewhere.
+
+    Raises:
+        UnknownNameError: there is no such task.
+    """
+    known = find_plugins(repo / "downstream")
+    path = Path(name_or_path).expanduser()
+    if name_or_path in known:
+        return known[name_or_path]
+    if path.is_dir():
+        return path.resolve()
+    raise UnknownNameError("downstream", name_or_path, known)

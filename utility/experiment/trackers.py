@@ -9,15 +9,15 @@ from __future__ import annotations
 import json
 import math
 import os
-import time
 from collections.abc import Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from utility.errors import MissingDependencyError
 
 METRICS = "metrics.jsonl"
-WALL_CLOCK_FIELDS = ("time", "steps_per_second")
+WALL_CLOCK_FIELDS = ("time",)
 
 
 class Tracker:
@@ -57,9 +57,9 @@ class Tracker:
         return scalars
 
     def write_line(self, **fields: Any) -> None:
-        """Appends one line to ``metrics.jsonl``; ``time`` (seconds since 1970) is added."""
+        """Appends one line to ``metrics.jsonl``; ``time`` (local, ISO 8601, always as wide) is added."""
         if self._metrics is not None:
-            self._metrics.write(json.dumps({k: finite(v) for k, v in fields.items()} | {"time": round(time.time(), 3)}) + "\n")
+            self._metrics.write(json.dumps({k: finite(v) for k, v in fields.items()} | {"time": datetime.now().isoformat(timespec="milliseconds")}) + "\n")
             self._metrics.flush()
 
     def sync(self) -> None:
