@@ -1,4 +1,7 @@
-"""torch.hub face of the upstreams: ``torch.hub.load(REPO, "fbank", source="local")``; ``torch.hub.list(REPO, source="local")`` names them."""
+"""torch.hub face of the upstreams.
+
+``torch.hub.load(REPO, "fbank", source="local")`` builds one, ``torch.hub.list(REPO)`` names them all.
+"""
 
 from __future__ import annotations
 
@@ -26,4 +29,5 @@ def __getattr__(name: str) -> Callable[..., Any]:
 
 
 def __dir__() -> list[str]:
-    return [*globals(), *registry.available()]
+    """The upstreams and nothing else: torch.hub takes every callable named here for a model."""
+    return ["dependencies", *registry.entries(registry.ROOT)]

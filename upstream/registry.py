@@ -6,7 +6,6 @@ described in ``upstream/README.md``.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -133,6 +132,8 @@ def _require(entry: Entry, options: Mapping[str, Any]) -> None:
 def _accepted(entry: Entry, expert: type, options: dict[str, Any], refresh: bool) -> dict[str, Any]:
     """The keyword arguments that the constructor takes; the standard three are dropped where an older one does not know them."""
     standard = {"ckpt": None, "model_config": None, "refresh": refresh}
+    import inspect
+
     parameters = inspect.signature(expert).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return {**standard, **options}
@@ -180,7 +181,8 @@ def _read_card(path: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        card = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        text = path.read_text(encoding="utf-8")
+        card = (yaml.load(text, Loader=yaml.CSafeLoader) if yaml.__with_libyaml__ else yaml.safe_load(text)) or {}
     except yaml.YAMLError as error:
         raise ConfigError(f"not valid YAML ({str(error).splitlines()[0]})", str(path)) from error
     if not isinstance(card, dict):

@@ -14,7 +14,9 @@ from torch import Tensor
 
 from upstream.blocks.deltas_cmvn import add_deltas, cmvn, zero_padding
 from upstream.blocks.kaldi_batch import BatchKaldi
+from upstream.blocks.kaldi_cpu import CpuKaldi, fill_deltas, normalise
 from upstream.blocks.kaldi_options import KaldiOptions
+from upstream.blocks.threads import in_threads
 from upstream.blocks.waves import check_waves
 
 
@@ -36,7 +38,7 @@ class KaldiFeatures:
         self.options, self.delta_order, self.delta_window, self.use_cmvn = options, delta_order, delta_window, use_cmvn
         self.dim = options.dim * (delta_order + 1)
         self.rate = options.window_shift
-        self._batch = BatchKaldi(options)
+        self._batch, self._cpu = BatchKaldi(options), CpuKaldi(options)
 
     def __call__(self, wavs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """
@@ -50,9 +52,10 @@ class KaldiFeatures:
             DataError: an item is too short, not finite or no waveform.
         """
         wavs = check_waves(wavs, self.options.least_samples)
-        if wavs[0].is_cpu and not any(wav.requires_grad for wav in wavs):
+        if wavs[0].is_cpu and not (torch.is_grad_enabled() and any(wav.requires_grad for wav in wavs)):
             return self._by_utterance(wavs)
-        return self._at_once(wavs)
+        with torch.autocast(wavs[0].device.type, enabled=False):
+            return self._at_once(wavs)
 
     def _at_once(self, wavs: list[Tensor]) -> tuple[Tensor, Tensor]:
         features, lengths = self._batch(wavs)
@@ -60,11 +63,20 @@ class KaldiFeatures:
         return cmvn(features, lengths) if self.use_cmvn else zero_padding(features, lengths), lengths
 
     def _by_utterance(self, wavs: list[Tensor]) -> tuple[Tensor, Tensor]:
-        lengths = torch.tensor([self.options.frames(len(wav)) for wav in wavs])
-        out = torch.zeros(len(wavs), int(lengths.max()), self.dim)
-        for wav, rows, frames in zip(wavs, out, lengths.tolist(), strict=True):
-            rows[:frames] = self._at_once([wav])[0][0]
-        return out, lengths
+        frames = [self.options.frames(len(wav)) for wav in wavs]
+        with torch.inference_mode(False):
+            out = torch.zeros(len(wavs), max(frames), self.dim)
+            in_threads(self._fill, [(wav.detach(), rows[:n]) for wav, rows, n in zip(wavs, out, frames, strict=True)])
+        return out, torch.tensor(frames)
+
+    def _fill(self, item: tuple[Tensor, Tensor]) -> None:
+        """Computes one utterance into its rows (T, dim) of the batch."""
+        wav, rows = item
+        with torch.no_grad(), torch.autocast("cpu", enabled=False):
+            self._cpu(wav, rows[:, : self.options.dim])
+            fill_deltas(rows, self.options.dim, self.delta_order, self.delta_window)
+            if self.use_cmvn:
+                normalise(rows)
 
 
 def fbank(wavs: Sequence[Tensor], **options: Any) -> list[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,7 @@ class BatchKaldi:
         """(B, T, D) features of checked float32 waveforms and their frame counts (B,); what lies beyond these is of no use."""
         o = self.options
         lengths = torch.tensor([o.frames(len(wav)) for wav in wavs], device=wavs[0].device)
-        padded = pad_waves(wavs if o.snip_edges else [_mirrored(wav, o) for wav in wavs])
+        padded = pad_waves(wavs if o.snip_edges else [mirrored(wav, o) for wav in wavs])
         padded = F.pad(padded, (0, max(0, o.window_size - padded.size(1))))
         frames = padded.unfold(1, o.window_size, o.window_shift)[:, : int(lengths.max())]
         features = self._features(frames)
@@ -40,31 +41,38 @@ class BatchKaldi:
         o, t = self.options, self._table(frames.device)
         if o.remove_dc_offset:
             frames = frames - frames.mean(-1, keepdim=True)
-        energy = _log_energy(frames, o) if o.needs_energy and o.raw_energy else None
+        energy = log_energy(frames, o) if o.needs_energy and o.raw_energy else None
         if o.preemphasis_coefficient:
             frames = frames - o.preemphasis_coefficient * torch.cat([frames[..., :1], frames[..., :-1]], dim=-1)
         frames = frames * t["window"]
         if o.needs_energy and not o.raw_energy:
-            energy = _log_energy(frames, o)
+            energy = log_energy(frames, o)
         spectrum = torch.view_as_real(torch.fft.rfft(frames, n=o.fft_size)).square().sum(-1)
-        return finish(spectrum, energy, o, t)
+        return assembled(spectrum, energy, o, t, lambda power: power @ t["bank"])
 
     def _table(self, device: torch.device) -> dict[str, Tensor]:
         if device not in self._tables:
-            made = {"window": window(self.options)}
-            if self.options.feat_type != "spectrogram":
-                made["bank"] = mel_bank(self.options).T
-            if self.options.feat_type == "mfcc":
-                made["dct"] = cosine_transform(self.options).T
-            self._tables[device] = {k: torch.tensor(v, dtype=torch.float32, device=device) for k, v in made.items()}
+            self._tables[device] = tables(self.options, device)
         return self._tables[device]
 
 
-def finish(power: Tensor, energy: Tensor | None, o: KaldiOptions, tables: dict[str, Tensor]) -> Tensor:
+def tables(options: KaldiOptions, device: torch.device) -> dict[str, Tensor]:
+    """``window`` and, where the feature needs them, ``bank`` (bins, bands) and ``dct`` (bands, coefficients), float32."""
+    made = {"window": window(options)}
+    if options.feat_type != "spectrogram":
+        made["bank"] = mel_bank(options).T
+    if options.feat_type == "mfcc":
+        made["dct"] = cosine_transform(options).T
+    return {k: torch.tensor(v, dtype=torch.float32, device=device) for k, v in made.items()}
+
+
+def assembled(
+    power: Tensor, energy: Tensor | None, o: KaldiOptions, tables: dict[str, Tensor], to_bands: Callable[[Tensor], Tensor]
+) -> Tensor:
     """Features (..., D) from power spectra (..., fft_size / 2 + 1) and log energies (...)."""
     if o.feat_type == "spectrogram":
         return torch.cat([energy[..., None], power.clamp(min=LOG_FLOOR).log()[..., 1:]], dim=-1)
-    bands = (power if o.use_power else power.sqrt()) @ tables["bank"]
+    bands = to_bands(power if o.use_power else power.sqrt())
     if o.use_log_fbank:
         bands = bands.clamp(min=LOG_FLOOR).log()
     if o.feat_type == "fbank":
@@ -77,12 +85,13 @@ def finish(power: Tensor, energy: Tensor | None, o: KaldiOptions, tables: dict[s
     return torch.cat([cepstra[..., 1:], first if o.use_energy else first * math.sqrt(2.0)], dim=-1)
 
 
-def _log_energy(frames: Tensor, o: KaldiOptions) -> Tensor:
+def log_energy(frames: Tensor, o: KaldiOptions) -> Tensor:
+    """Floored log energy of each frame, (..., window) -> (...)."""
     energy = frames.square().sum(-1).clamp(min=LOG_FLOOR).log()
     return energy if o.energy_floor == 0 else energy.clamp(min=math.log(o.energy_floor))
 
 
-def _mirrored(wav: Tensor, o: KaldiOptions) -> Tensor:
+def mirrored(wav: Tensor, o: KaldiOptions) -> Tensor:
     """The waveform continued by its mirror image, so that frame t is centred on (t + 1/2) shifts (``snip_edges=False``)."""
     before = o.window_size // 2 - o.window_shift // 2
     needed = (o.frames(len(wav)) - 1) * o.window_shift + o.window_size

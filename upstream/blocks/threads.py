@@ -1,0 +1,70 @@
+"""Single-threaded work on all cores.
+
+PyTorch splits each operation over threads that wait for one another; beside another busy process, two such threads are many times slower
+than one. Here each worker takes whole items and runs every operation in one thread, so results do not depend on the number of workers.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
+_lock = threading.Lock()
+
+
+def workers() -> int:
+    """Threads in use: PyTorch's setting for the calling thread, at most the cores that the process may run on."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(torch.get_num_threads(), cores)
+
+
+def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """``[work(item) for item in items]`` in single-threaded workers.
+
+    Where PyTorch is set to one thread (data-loader workers, for example), the calling thread does it all.
+    """
+    if torch.get_num_threads() == 1:
+        return [work(item) for item in items]
+    return list(_pool(workers()).map(work, items))
+
+
+def _pool(count: int) -> ThreadPoolExecutor:
+    """The pool of this process; a forked child, which inherits no threads, makes its own."""
+    key = (os.getpid(), count)
+    with _lock:
+        if key not in _pools:
+            _pools.clear()
+            _pools[key] = _started(count)
+        return _pools[key]
+
+
+def _started(count: int) -> ThreadPoolExecutor:
+    """A pool whose threads all run and have set themselves to one thread per operation.
+
+    That setting is per thread, but it is also what threads born later begin with; so it is put back once all have it.
+    """
+    wanted = torch.get_num_threads()
+    all_up = threading.Barrier(count + 1)
+    pool = ThreadPoolExecutor(count, thread_name_prefix="features", initializer=_single, initargs=(all_up,))
+    for _ in range(count):
+        pool.submit(_nothing)
+    all_up.wait()
+    torch.set_num_threads(wanted)
+    return pool
+
+
+def _single(all_up: threading.Barrier) -> None:
+    torch.set_num_threads(1)
+    all_up.wait()
+
+
+def _nothing() -> None:
+    """Makes the pool start one more thread."""
