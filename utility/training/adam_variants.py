@@ -98,11 +98,11 @@ class _MomentOptimizer(torch.optim.Optimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Loads a state of this class or of its S3PRL namesake, whose schedule objects and diagnostics are dropped."""
         state = {
-            key: {
-                ours: value for name, value in entry.items() if (ours := _STATE_NAMES.get(name, name)) in ("step", "exp_avg", "exp_avg_sq")
-            }
+            key: {ours: value for name, value in entry.items() if (ours := _STATE_NAMES.get(name, name)) in _STATE_FIELDS}
             for key, entry in state_dict["state"].items()
         }
+        if any(len(entry) != len(_STATE_FIELDS) for entry in state.values()):
+            raise ValueError(f"the saved state is not one of {type(self).__name__}: each parameter needs {', '.join(_STATE_FIELDS)}")
         groups = [self._own_fields(saved) for saved in state_dict["param_groups"]]
         super().load_state_dict({"state": state, "param_groups": groups})
         for entry in self.state.values():

@@ -53,7 +53,7 @@ def _bilinear(place: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _nearest(place: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    rows = (place * scale).floor().long()[:, None]
+    rows = (place.float() * scale.float()).floor().long()[:, None]  # torch decides ties in single precision
     return rows, torch.ones_like(rows, dtype=torch.float64)
 
 
