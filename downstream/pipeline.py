@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from utility.training.specaug import SpecAug
 
 from downstream.interfaces import DownstreamBase
 from upstream import registry
@@ -19,6 +18,7 @@ from upstream.featurizer import Featurizer
 from utility.errors import CheckpointError, UnknownNameError, UsageError
 from utility.experiment.experiment import Experiment
 from utility.experiment.plugins import load_plugin
+from utility.training.specaug import SpecAug
 
 
 class Pipeline:

@@ -59,7 +59,8 @@ class Tracker:
     def write_line(self, **fields: Any) -> None:
         """Appends one line to ``metrics.jsonl``; ``time`` (local, ISO 8601, always as wide) is added."""
         if self._metrics is not None:
-            self._metrics.write(json.dumps({k: finite(v) for k, v in fields.items()} | {"time": datetime.now().isoformat(timespec="milliseconds")}) + "\n")
+            fields["time"] = datetime.now().isoformat(timespec="milliseconds")
+            self._metrics.write(json.dumps(finite(fields)) + "\n")
             self._metrics.flush()
 
     def sync(self) -> None:

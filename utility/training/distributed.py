@@ -7,7 +7,10 @@ step went well, so that one rank's lack of memory cannot leave the others waitin
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,6 +22,7 @@ from torch import Tensor, nn
 from utility.errors import UsageError
 
 BLOCK_BYTES = 64 * 2**20
+_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True)
@@ -130,9 +134,16 @@ def join(device: str, backend: str = "nccl", local_rank: int | None = None) -> T
     if local_rank is None:
         local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     team = Team(int(os.environ["RANK"]), size, local_rank, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
+    _end_with_launcher()
     if size > 1 and not dist.is_initialized():
         dist.init_process_group(f"cpu:gloo,cuda:{backend}" if device.startswith("cuda") else "gloo")
     return team
+
+
+def _end_with_launcher() -> None:
+    """Asks the kernel for SIGTERM when the launcher dies: a rank that nobody watches would train on, or hold the folder, for ever."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
 
 
 def _memory(module: nn.Module) -> dict[str, Any]:
