@@ -143,10 +143,19 @@ def test_print_url_cache_path(server, tmp_path, capsys):
     assert print_url_cache_path.main([server.url("/gone"), "--cache_dir", str(tmp_path)]) == 2
 
 
-PROGRAMS = (
-    "add_config_to_ckpt allclose compute_acc extract_features extract_settings get_best_dev get_best_score overwrite_settings "
-    "print_settings print_url_cache_path visualize_weight"
-).split()
+PROGRAMS = [
+    "add_config_to_ckpt",
+    "allclose",
+    "compute_acc",
+    "extract_features",
+    "extract_settings",
+    "get_best_dev",
+    "get_best_score",
+    "overwrite_settings",
+    "print_settings",
+    "print_url_cache_path",
+    "visualize_weight",
+]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
