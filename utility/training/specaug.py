@@ -55,15 +55,15 @@ class SpecAug:
     short for a mask, there is none.
 
     Args:
-        draw: (low, high, size) -> int64 tensor of that size with low <= values < high, on the CPU; torch's global generator by default.
-            Order: border and its new place of each utterance, widths then starts of the frequency masks, then of the time masks.
+        draw: positional; (low, high, size) -> int64 tensor of that size with low <= values < high, on the CPU; torch's global generator
+            by default. Order: border and its new place of each utterance, widths then starts of the frequency masks, then of the time masks.
         **fields: see above.
 
     Raises:
         ConfigError: unknown or impossible fields, or nothing to apply.
     """
 
-    def __init__(self, draw: Draw | None = None, **fields: Any):
+    def __init__(self, draw: Draw | None = None, /, **fields: Any):
         check_fields(fields, _DEFAULTS, source="specaug")
         self.fields = {name: plain(value) for name, value in {**_DEFAULTS, **fields}.items()}
         for name in ("freq_mask_width_range", "time_mask_width_range"):

@@ -34,7 +34,7 @@ def test_recorded_draws(golden, case: str):
         return torch.tensor(call["values"]).view(size)
 
     inputs, expected = arrays(folder, "inputs"), arrays(folder, "outputs")
-    for out, y in zip(SpecAug(draw=recorded, **params["config"])(inputs), expected, strict=True):
+    for out, y in zip(SpecAug(recorded, **params["config"])(inputs), expected, strict=True):
         torch.testing.assert_close(out, y, rtol=1e-4, atol=1e-5)
     assert not calls
     torch.manual_seed(params["seed"])
@@ -48,7 +48,7 @@ def test_recorded_time_warps(golden):
     (x,) = arrays(folder, "inputs")
     for (border, shifted), expected in zip(pairs, arrays(folder, "outputs"), strict=True):
         draws = iter([border, shifted - 1])
-        warp = SpecAug(draw=lambda *_, draws=draws: torch.tensor([next(draws)]), apply_freq_mask=False, apply_time_mask=False)
+        warp = SpecAug(lambda *_, draws=draws: torch.tensor([next(draws)]), apply_freq_mask=False, apply_time_mask=False)
         torch.testing.assert_close(warp([x])[0], expected, rtol=1e-4, atol=1e-5)
 
 
@@ -160,6 +160,7 @@ def test_batches_too_short_for_anything_pass():
         ({"apply_time_warp": False, "apply_freq_mask": False, "apply_time_mask": False}, "at least one of apply_time_warp"),
         ({"time_mask_width_range": [40, 40]}, "time_mask_width_range must be two whole numbers"),
         ({"freq_mask_width_range": [0, 2.5]}, "freq_mask_width_range must be two whole numbers"),
+        ({"draw": 3}, "unknown field 'draw'"),
         ({"num_time_mask": -1}, "num_time_mask must be a whole number"),
         ({"adaptive": "sometimes"}, "adaptive must be true or false"),
         ({"adaptive_size_ratio": -0.1}, "adaptive_size_ratio must be a number"),
@@ -180,7 +181,7 @@ def test_all_faults_come_together():
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_a_gpu_gives_the_same_numbers_twice_without_waiting():
+def test_a_gpu_gives_the_same_numbers_twice_and_as_the_cpu():
     grads = []
     for _ in range(2):
         features = [torch.randn(n, 64, generator=torch.Generator().manual_seed(n)).cuda().requires_grad_() for n in (300, 411)]
