@@ -249,7 +249,8 @@ def _utterance(recorder: _Recorder, text: str, rate: int) -> Utterance:
 def _edges(phonemes: list[tuple[int, int, str]], rate: int, seconds: float) -> list[float]:
     """Starts of the phonemes and the end of the last one, in seconds.
 
-    espeak-ng speaks an l after a vowel within the vowel, and announces it where only its release (or nothing) is left: it gets the last third.
+    espeak-ng speaks an l after a vowel within the vowel, and announces it where only its release (or nothing) is left: the vowel's last
+    third is given to it.
     """
     edges = [min(sample / rate, seconds) for sample, _, _ in phonemes] + [seconds]
     for index, (_, _, name) in enumerate(phonemes[1:], 1):

@@ -31,7 +31,7 @@ ROOT, ALIGNMENTS, LABELS, LEXICON = "LibriSpeech", "alignments", "phone_labels",
 SPLITS = {"train-clean-100": "train", "dev-clean": "dev", "test-clean": "test"}
 _ACCENTS = ("en-us",)
 _CHAPTERS_PER_SPEAKER = 2
-_LEXICON_VOICE, _LEXICON_PART = Voice("max"), 20
+_LEXICON_VOICE, _LEXICON_PART = Voice("max", rate=400), 20
 _MARGIN_S = (0.1, 0.5)
 
 
