@@ -42,7 +42,14 @@ def test_recorded_poolings(golden, case: str):
 
 @pytest.mark.parametrize(
     "module",
-    [MeanPooling(), AttentivePooling(4), AttentivePooling(4, "Tanh"), SelfAttentionPooling(4), TanhSelfAttentionPooling(4), TanhMeanPooling(4)],
+    [
+        MeanPooling(),
+        AttentivePooling(4),
+        AttentivePooling(4, "Tanh"),
+        SelfAttentionPooling(4),
+        TanhSelfAttentionPooling(4),
+        TanhMeanPooling(4),
+    ],
     ids=lambda module: type(module).__name__,
 )
 def test_padding_changes_nothing(module: torch.nn.Module):
