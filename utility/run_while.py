@@ -34,6 +34,7 @@ from utility.errors import EXIT_STATUS, ToolkitError, UsageError
 from utility.experiment.train_command import Training, find_trainings, stops_on_success, to_shell
 
 JOB_VARIABLE = "RUN_WHILE_JOB"
+SETTLE_SECONDS = 1.0
 GRACE_SECONDS = 10.0
 LEAVE_SECONDS = 60.0
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -154,8 +155,8 @@ def job_processes(job: str) -> list[int]:
 
 
 def end_processes(job: str, grace: float = GRACE_SECONDS) -> None:
-    """Ends what a job left behind: SIGTERM, and SIGKILL to what is still there after ``grace`` seconds."""
-    survivors = job_processes(job)
+    """Ends what a job left behind: SIGTERM to what does not leave by itself, SIGKILL to what is still there after ``grace`` seconds."""
+    survivors = wait_for_end(job, SETTLE_SECONDS)
     if survivors:
         _say(f"ending {len(survivors)} left-over process(es) of this job: {' '.join(map(str, survivors))}")
     _signal_all(survivors, signal.SIGTERM)
