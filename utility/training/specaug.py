@@ -56,7 +56,7 @@ class SpecAug:
 
     Args:
         draw: positional; (low, high, size) -> int64 tensor of that size with low <= values < high, on the CPU; torch's global generator
-            by default. Order: border and its new place of each utterance, widths and starts of the frequency masks, those of the time masks.
+            by default. Order: border and its new place of each utterance, widths and starts of frequency masks, then those of time masks.
         **fields: see above.
 
     Raises:
