@@ -78,11 +78,12 @@ def _replacing(path: Path) -> Iterator[_Sink]:
         temporary.replace(path)
         _sync_folder(path.parent)
     except (OSError, RuntimeError) as error:
-        temporary.unlink(missing_ok=True)
         cause = sink.error if sink is not None and sink.error is not None else error
         if not isinstance(cause, OSError):
             raise
         raise CheckpointError(f"could not write {path}: {cause.strerror or cause}; what was there before is untouched") from error
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def save(state: dict[str, Any], paths: Sequence[Path]) -> None:
@@ -100,7 +101,7 @@ def save(state: dict[str, Any], paths: Sequence[Path]) -> None:
         TypeError: the state holds something without a plain form.
     """
     plain = to_plain(state)
-    first, *others = sorted(paths, key=lambda path: path.name.startswith("states-"))
+    first, *others = sorted(dict.fromkeys(paths), key=lambda path: path.name.startswith("states-"))
     with _replacing(first) as sink:
         torch.save(plain, sink)
     for path in others:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Collection, Hashable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,35 +12,12 @@ import yaml
 
 from utility.errors import ConfigError, nearest
 from utility.experiment.command_line import option_names
+from utility.experiment.dialect import Loader
 from utility.experiment.literal import parse_literal
 
 SECTIONS = ("runner", "optimizer", "scheduler", "specaug", "downstream_expert")
 GIVEN_BY_THE_RUNNER = ("upstream_dim", "upstream_rate")
 _MOST_VALUES = 100_000
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe yaml whose floats are those of YAML 1.2 (``1e-4``), whose dates stay text, and which refuses a key given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        seen: set[str] = set()
-        for key_node, _ in node.value:
-            if isinstance(key_node, yaml.ScalarNode) and key_node.tag != "tag:yaml.org,2002:merge":
-                if key_node.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        problem=f"the field {key_node.value!r} is there twice", problem_mark=key_node.start_mark
-                    )
-                seen.add(key_node.value)
-        return super().construct_mapping(node, deep)
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]+"), list("-+.0123456789")
-)
 
 
 def load_config(path: str | Path) -> dict[str, Any]:
@@ -68,7 +44,7 @@ def load_config(path: str | Path) -> dict[str, Any]:
 def parse_config(text: str | bytes, source: str) -> dict[str, Any]:
     """As :func:`load_config`, of a text that came from ``source``."""
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+        value = yaml.load(text, Loader=Loader)  # noqa: S506 - a subclass of SafeLoader
     except yaml.YAMLError as error:
         raise ConfigError(_yaml_fault(error), source) from error
     except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError, RecursionError) as error:

@@ -19,12 +19,13 @@ import socket
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from utility.errors import FolderInUseError, UsageError
+from utility.experiment.dialect import Dumper
 from utility.experiment.states import list_states
 
 LOCK = ".lock"
@@ -33,17 +34,6 @@ RUN_FILES = ("*.ckpt", "log.log", "metrics.jsonl", "events.out.tfevents.*", "arg
 
 # A POSIX lock does not keep out its own process, and is lost when that process closes any handle of the file.
 _held: dict[Path, int] = {}
-
-
-class _Dumper(yaml.SafeDumper):
-    """Plain yaml without anchors; paths are written as text."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-_Dumper.add_multi_representer(PurePath, lambda dumper, path: dumper.represent_str(str(path)))
-_Dumper.add_representer(argparse.Namespace, lambda dumper, names: dumper.represent_dict(vars(names)))
 
 
 def time_tag() -> str:
@@ -153,7 +143,7 @@ class ExperimentFolder:
         """Writes ``args_<tag>.yaml`` and ``config_<tag>.yaml`` with sorted keys, as S3PRL does at every start."""
         self.create()
         for name, content in (("args", vars(args) if isinstance(args, argparse.Namespace) else args), ("config", config)):
-            text = yaml.dump(dict(content), Dumper=_Dumper, sort_keys=True, allow_unicode=True)
+            text = yaml.dump(dict(content), Dumper=Dumper, sort_keys=True, allow_unicode=True)
             (self.path / f"{name}_{tag}.yaml").write_text(text, encoding="utf-8")
 
     def backup(self, source: str | Path, tag: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import operator
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -31,13 +32,23 @@ def parse_literal(text: str) -> Any:
     """
     text = text.strip()
     try:
-        value = _fold(ast.parse(text, mode="eval").body)
-        if isinstance(value, str) and value.strip().startswith("[") and value.strip().endswith("]"):
-            inner = _fold(ast.parse(value.strip(), mode="eval").body)
-            return inner if isinstance(inner, list) else value
+        value = _parse(text)
+        if isinstance(value, str) and value.strip().startswith("["):
+            return _list_or(value)
     except (SyntaxError, ValueError, ArithmeticError, TypeError, MemoryError, RecursionError):
         return text if not _quoted(text) else text[1:-1]
     return value
+
+
+def _parse(text: str) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python's remarks on odd code, which this is not
+        return _fold(ast.parse(text, mode="eval").body)
+
+
+def _list_or(text: str) -> Any:
+    inner = parse_literal(text)
+    return inner if isinstance(inner, list) else text
 
 
 def _quoted(text: str) -> bool:

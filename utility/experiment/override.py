@@ -10,6 +10,7 @@ and ``,,`` inside its quotes or brackets; a number steps into a list; an unknown
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -124,7 +125,8 @@ def _step(place: Any, name: str, option: Option, depth: int, warn: Callable[[str
 def _assign(place: Any, option: Option, warn: Callable[[str], None]) -> None:
     key = _locate(place, option.fields[-1], option, len(option.fields), warn)
     wraps = option.root == "args" and isinstance(place.get(key), list) and not isinstance(option.value, list)
-    place[key] = [option.value] if wraps else option.value
+    value = copy.deepcopy(option.value)
+    place[key] = [value] if wraps else value
 
 
 def _locate(place: Any, name: str, option: Option, depth: int, warn: Callable[[str], None]) -> Any:

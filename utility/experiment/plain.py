@@ -6,7 +6,8 @@ it is written and through :func:`from_plain` when it is read.
 
 | given | stored as | comes back as |
 |---|---|---|
-| None, bool, int, float, complex, str, bytes, torch.dtype, torch.Size | itself | itself |
+| None, bool, int, float, str, torch.dtype, torch.Size | itself | itself |
+| bytes, complex | tagged dict | bytes, complex |
 | list, tuple, dict, OrderedDict (with a state dict's ``_metadata``) | itself, member by member | itself |
 | tensor, parameter | tensor on the CPU, without gradient, without the unused rest of a larger storage | tensor |
 | numpy number | Python number of the same value | Python number |
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
 
 TAG = "__plain__"
 
-_AS_THEY_ARE = (type(None), bool, int, float, complex, str, bytes)
-_KEYS = (type(None), bool, int, float, str, bytes)
+_AS_THEY_ARE = (type(None), bool, int, float, str)
 
 
 def to_plain(value: Any, place: str = "state") -> Any:
@@ -74,10 +74,12 @@ def _converter(value: Any) -> Callable[[Any, _Member], Any] | None:
         (np.ndarray, _plain_array),
         (list, lambda v, member: [member(x, f"[{i}]") for i, x in enumerate(v)]),
         (tuple, lambda v, member: tuple(member(x, f"[{i}]") for i, x in enumerate(v))),
+        (complex, lambda v, _: {TAG: "complex", "value": [v.real, v.imag]}),
+        (bytes, lambda v, _: {TAG: "bytes", "value": v.decode("latin1")}),  # weights_only refuses the empty bytes
         (PurePath, lambda v, _: {TAG: "path", "value": str(v)}),
         ((set, frozenset), _plain_set),
         ((argparse.Namespace, types.SimpleNamespace), lambda v, member: _plain_mapping(vars(v), member)),
-        (_AS_THEY_ARE[1:], lambda v, _: next(base(v) for base in (int, float, complex, str, bytes) if isinstance(v, base))),
+        (_AS_THEY_ARE[1:], lambda v, _: next(base(v) for base in (int, float, str) if isinstance(v, base))),
     ]
     return next((convert for kinds, convert in table if isinstance(value, kinds)), None)
 
@@ -95,7 +97,7 @@ def _plain_mapping(value: Mapping[Any, Any], member: _Member) -> dict[Any, Any]:
 
 def _key(key: Any, member: _Member) -> Any:
     plain = member(key, f" key {key!r}")
-    if not isinstance(plain, (*_KEYS, tuple)):
+    if not isinstance(plain, (*_AS_THEY_ARE, tuple)):
         raise TypeError(f"key {key!r} of type {type(key).__name__} has no plain form")
     return plain
 
@@ -107,7 +109,7 @@ def _plain_set(value: set[Any] | frozenset[Any], member: _Member) -> dict[str, A
 
 def _number(value: np.generic) -> Any:
     plain = value.item()
-    if type(plain) not in _AS_THEY_ARE:  # times, structured numbers and long doubles have no Python number
+    if type(plain) not in (*_AS_THEY_ARE, complex, bytes):  # times, structured numbers and long doubles have no Python number
         raise TypeError(f"a numpy {value.dtype} has no plain form")
     return plain
 
@@ -156,6 +158,8 @@ def from_plain(value: Any) -> Any:
 
 def _from_tagged(value: dict[str, Any]) -> Any:
     restore: dict[str, Callable[[], Any]] = {
+        "complex": lambda: complex(*value["value"]),
+        "bytes": lambda: value["value"].encode("latin1"),
         "path": lambda: Path(value["value"]),
         "set": lambda: set(from_plain(value["value"])),
         "frozenset": lambda: frozenset(from_plain(value["value"])),

@@ -16,6 +16,8 @@ from typing import IO, Any
 import numpy as np
 import torch
 
+from utility.errors import CheckpointError
+
 DTYPES: dict[str, torch.dtype] = {
     "UntypedStorage": torch.uint8,
     "ByteStorage": torch.uint8,
@@ -245,7 +247,6 @@ _TORCH: dict[str, _Build] = {
     "torch._utils._rebuild_parameter": lambda call: call.args[0],
     "torch._utils._rebuild_parameter_with_state": lambda call: call.args[0],
     "torch.storage._load_from_bytes": _nested,
-    "torch.storage.TypedStorage": lambda call: call.state["_untyped_storage"] if call.state else None,
     "torch.Size": lambda call: torch.Size(_members(call)),
     "torch.device": lambda call: torch.device(*call.args),
     "torch.serialization._get_layout": lambda call: TORCH_VALUES[call.args[0].removeprefix("torch.")],
@@ -266,6 +267,7 @@ _PYTHON: dict[str, _Build] = {
     "builtins.list": _members,
     "builtins.tuple": lambda call: tuple(_members(call)),
     "builtins.complex": lambda call: complex(*map(float, call.args)),
+    "builtins.xrange": lambda call: range(*map(int, call.args)),
     "builtins.range": lambda call: range(*map(int, call.args)),
     "builtins.slice": lambda call: slice(*call.args),
     "pathlib.Path": lambda call: Path(*map(str, call.args)),
@@ -420,3 +422,27 @@ def _plain(value: Any, above: tuple[int, ...]) -> Any:
     if value.items:
         return _plain(value.items, inner)
     return _plain(value.args[0], inner) if len(value.args) == 1 else f"{value.module}.{value.name}"
+
+
+def module_state(module: Record, prefix: str = "") -> dict[str, torch.Tensor]:
+    """The state dict of a pickled ``torch.nn`` module.
+
+    Args:
+        module: its record, with records of other modules in it.
+        prefix: goes before every name.
+
+    Returns:
+        Parameters and persistent buffers by their dotted names.
+
+    Raises:
+        CheckpointError: the record is no module.
+    """
+    parts = module.attributes if isinstance(module, Record) else {}
+    if "_parameters" not in parts or "_modules" not in parts:
+        raise CheckpointError(f"{module!r} is not a pickled torch module")
+    hidden = parts.get("_non_persistent_buffers_set") or ()
+    own = {**parts["_parameters"], **{k: v for k, v in parts.get("_buffers", {}).items() if k not in hidden}}
+    state = {prefix + name: value for name, value in own.items() if value is not None}
+    for name, child in parts["_modules"].items():
+        state.update(module_state(child, f"{prefix}{name}.") if child is not None else {})
+    return state

@@ -90,8 +90,13 @@ class _Unpickler(pickle.Unpickler):
             self.stubs[module, name] = type("Stub", (Stub,), {"__slots__": (), "origin": (module, name)})
         return self.stubs[module, name]
 
-    def persistent_load(self, pid: Any) -> Storage:
-        """``('storage', type, key, location, count)``, in the older format with ``(view key, offset, count)`` or None behind."""
+    def persistent_load(self, pid: Any) -> Storage | type[Stub]:
+        """``('storage', type, key, location, count)``, in the older format with ``(view key, offset, count)`` or None behind.
+
+        The older format also has ``('module', class, file, source code)``, which means the class.
+        """
+        if pid[0] == "module" and isinstance(pid[1], type) and issubclass(pid[1], Stub):
+            return pid[1]
         kind, storage_type, key, _, count, *view = pid
         if kind != "storage" or not isinstance(key, str) or not isinstance(count, int):
             raise pickle.UnpicklingError("an unknown persistent id")
