@@ -36,6 +36,7 @@ def _run(namespace: Arguments) -> int:
     import torch
 
     from downstream.runner import Runner, resolve_device
+    from utility.experiment.download import set_cache_dir
     from utility.experiment.experiment import open_experiment
     from utility.training.distributed import join
 
@@ -44,6 +45,7 @@ def _run(namespace: Arguments) -> int:
     torch.backends.cudnn.enabled = not namespace.disable_cudnn
     if namespace.cache_dir:
         torch.hub.set_dir(namespace.cache_dir)
+        set_cache_dir(namespace.cache_dir)
     device = "cuda" if torch.cuda.is_available() and namespace.device in ("auto", "cuda") else namespace.device
     team = join(device, namespace.backend, namespace.local_rank)
     try:

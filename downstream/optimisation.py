@@ -106,7 +106,11 @@ class Optimisation:
                 self.scheduler.load_state_dict(state["Scheduler"])
             if self.scaler is not None and state.get("Scaler"):
                 self.scaler.load_state_dict(state["Scaler"])
+            rates = [group["lr"] for group in self.optimizer.param_groups]
             self.optimizer.load_state_dict(state["Optimizer"])
+            if self.scheduler is not None and not state.get("Scheduler"):  # the run gets its schedule only now
+                for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
+                    group["lr"] = rate
         except (KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"the checkpoint does not fit the optimizer of this config: {error}") from error
 

@@ -94,6 +94,8 @@ def nearest(name: str, valid: Iterable[str]) -> str | None:
 def did_you_mean(name: str, valid: Iterable[str], most: int = 20) -> str:
     """The tail of an error sentence: the nearest valid name and up to ``most`` of the valid ones."""
     valid = list(valid)
+    if not valid:
+        return ""
     guess = nearest(name, valid)
     listing = ", ".join(valid[:most]) + (f", ... ({len(valid)} in all)" if len(valid) > most else "")
-    return (f"; did you mean {guess!r}?" if guess else "") + (f" Valid: {listing}" if valid else "")
+    return f"; did you mean {guess!r}? Valid: {listing}" if guess else f"; valid: {listing}"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,8 +20,8 @@ from utility.errors import ConfigError, UnknownNameError
 from utility.training.fields import check_fields
 from utility.training.sampling import balanced_sampler
 
-from .corpus import CLASSES, Clip, archive_clips, development_clips
-from .dataset import SpeechCommandsDataset
+from .corpus import CLASSES, LABELS, UNKNOWN, Clip, archive_clips, development_clips
+from .dataset import SpeechCommandsDataset, read_clip
 from .model import Model
 
 TASK = Path(__file__).resolve().parent.name
@@ -172,6 +173,10 @@ class DownstreamExpert(DownstreamBase):
     def _write_answers(self, file: str, names: list[str], answers: list[str]) -> None:
         lines = (f"{name} {answer}\n" for name, answer in zip(names, answers, strict=True))
         (self.results_dir / file).write_text("".join(lines))
+
+    def load_audio(self, path: str) -> np.ndarray:
+        """A user's recording at 16 kHz, as loud as the training data is made."""
+        return read_clip(Clip(path, LABELS[UNKNOWN]))
 
     def inference(self, features: list[Tensor], names: list[str]) -> list[dict[str, Any]]:
         """The class of each recording and the probabilities of all classes, the likeliest first."""

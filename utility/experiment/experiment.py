@@ -133,7 +133,7 @@ def _stored_settings(args: dict[str, Any], given: set[str], state: dict[str, Any
     if "cache_dir" in given:
         kept["cache_dir"] = args["cache_dir"]
     for name in PLUGINS:
-        if os.sep in str(stored.get(name) or ""):
+        if os.sep in f"{stored.get(name)}{args[name]}":
             kept[name] = _given_again(name, stored[name], args, given)
     ignored = sorted(k for k in given - OF_THE_CALL - set(kept) - {"expdir", "expname"} if args[k] != stored.get(k))
     if ignored:
