@@ -25,7 +25,8 @@ if __package__ in (None, ""):
 
     site.addsitedir(str(Path(__file__).resolve().parents[2]))
 
-from upstream.blocks import kaldi_cpu
+from upstream.blocks.deltas_cmvn_cpu import fill_deltas, normalise
+from upstream.blocks.power_cpu import BLOCK
 from upstream.registry import build, find
 
 RATE = 16000
@@ -91,22 +92,20 @@ def stages(wavs: list[Tensor], runs: int) -> dict[str, float]:
     """Seconds that each stage of fbank takes for the batch, in one thread; stages are timed by replaying them alone."""
     upstream = build("fbank")
     cpu, o = upstream.kaldi._cpu, upstream.kaldi.options
-    count = min(kaldi_cpu.BLOCK, o.frames(len(wavs[0])))
+    count = min(BLOCK, o.frames(len(wavs[0])))
     blocks = sum(o.frames(len(wav)) for wav in wavs) / count
     wave = torch.randn(o.window_shift * (count - 1) + o.window_size)
     raw, smooth = (wave.as_strided((count, w), (o.window_shift, 1)) for w in (o.window_size, o.window_size - 1))
-    space, means, rows = cpu._space(count), raw.mean(1), torch.randn(count, upstream.kaldi.dim)
+    space, means, rows = cpu.spectra.space(count), raw.mean(1), torch.randn(count, upstream.kaldi.dim)
     cpu._window(raw, smooth, means, space)
-    spectrum = torch.fft.rfft(space.padded)
     parts: dict[str, Callable[[], object]] = {
         "frame means": lambda: raw.mean(1),
         "window, pre-emphasis, DC": lambda: cpu._window(raw, smooth, means, space),
-        "Fourier transform": lambda: torch.fft.rfft(space.padded),
-        "power": lambda: kaldi_cpu._power(spectrum.fill_(1.0), space.power_array),
-        "mel bands": lambda: cpu._bands(space),
+        "Fourier transform, power": lambda: cpu.spectra.transform(space),
+        "mel bands": lambda: cpu.spectra.bands(space),
         "logarithm": lambda: torch.clamp(space.bands, min=1e-7, out=rows[:, : o.dim]).log_(),
-        "deltas": lambda: kaldi_cpu.fill_deltas(rows, o.dim, 2, 5),
-        "CMVN": lambda: kaldi_cpu.normalise(rows),
+        "deltas": lambda: fill_deltas(rows, o.dim, 2, 5),
+        "CMVN": lambda: normalise(rows),
     }
     return {name: blocks * statistics.median(_timed(part) for _ in range(20 * runs)) for name, part in parts.items()}
 

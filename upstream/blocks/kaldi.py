@@ -13,8 +13,9 @@ import torch
 from torch import Tensor
 
 from upstream.blocks.deltas_cmvn import add_deltas, cmvn, zero_padding
+from upstream.blocks.deltas_cmvn_cpu import fill_deltas, normalise
 from upstream.blocks.kaldi_batch import BatchKaldi
-from upstream.blocks.kaldi_cpu import CpuKaldi, fill_deltas, normalise
+from upstream.blocks.kaldi_cpu import CpuKaldi
 from upstream.blocks.kaldi_options import KaldiOptions
 from upstream.blocks.threads import in_threads
 from upstream.blocks.waves import check_waves

@@ -11,14 +11,19 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from upstream.blocks.deltas_cmvn import add_deltas, cmvn
+from upstream.blocks.deltas_cmvn_cpu import fill_deltas, normalise
+from upstream.blocks.power_cpu import BLOCK, PowerSpectra
+from upstream.blocks.threads import in_threads
 from utility.errors import ConfigError, DataError, did_you_mean
 
 EPS = 1e-10
 MFCC_BANDS = 128
 MFCC_EPS = 1e-6
+DELTA_WINDOW = 5
 FEAT_TYPES = ("wav", "complx", "phase", "linear", "mel", "mfcc")
 
 
@@ -85,6 +90,7 @@ class SpectralFeatures:
         if faults:
             raise ConfigError(faults)
         self._tables: dict[tuple[str, torch.device], Tensor] = {}
+        self._power: dict[str, PowerSpectra] = {}
 
     @property
     def least_samples(self) -> int:
@@ -116,20 +122,70 @@ class SpectralFeatures:
         """
         if padded.size(1) < self.least_samples:
             raise DataError(f"{padded.size(1)} samples are too short, {self.least_samples} are needed for a frame")
-        needs_spectrum = any(spec.feat_type != "wav" for spec in specs)
-        spectrum = self.spectrum(padded) if needs_spectrum else None
-        return [self._one(spec, padded, spectrum, samples) for spec in specs]
+        quick = padded.is_cpu and not (torch.is_grad_enabled() and padded.requires_grad)
+        with torch.autocast(padded.device.type, enabled=False):
+            if quick and all(spec.feat_type in ("linear", "mel", "mfcc") for spec in specs):
+                return [self._by_item(spec, padded.detach(), samples) for spec in specs]
+            needs_spectrum = any(spec.feat_type != "wav" for spec in specs)
+            spectrum = self.spectrum(padded) if needs_spectrum else None
+            return [self._one(spec, padded, spectrum, samples) for spec in specs]
 
     def spectrum(self, padded: Tensor) -> Tensor:
         """Complex one-sided spectrum (B, T, n_freq) of (B, L)."""
         window = self._table("window", padded.device)
         return torch.stft(padded, self.n_fft, self.hop, self.window, window, center=True, pad_mode="reflect", return_complex=True).mT
 
+    def _by_item(self, spec: FeatureSpec, padded: Tensor, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """As ``_one``, on a CPU: one item per thread, in blocks of frames."""
+        centred = F.pad(padded[:, None], (self.n_fft // 2, self.n_fft // 2), mode="reflect")[:, 0]
+        frames = 1 + padded.size(1) // self.hop
+        lengths = frame_counts(samples, padded.size(1), frames)
+        spectra = self._spectra(spec.feat_type)
+        with torch.inference_mode(False):
+            out = torch.empty(len(padded), frames, self.dim(spec))
+
+            def fill(item: tuple[Tensor, Tensor, int]) -> None:
+                wav, rows, length = item
+                with torch.no_grad(), torch.autocast("cpu", enabled=False):
+                    self._fill(spec, spectra, wav, rows)
+                    if spec.cmvn:
+                        normalise(rows[:length])
+                        rows[length:] = 0.0
+
+            in_threads(fill, zip(centred, out, lengths.tolist(), strict=True))
+        return out, lengths
+
+    def _fill(self, spec: FeatureSpec, spectra: PowerSpectra, wav: Tensor, rows: Tensor) -> None:
+        """Feature and deltas of one centred waveform into its rows (T, D)."""
+        width = self.dim(spec) // (1 + spec.delta)
+        frames = wav.as_strided((len(rows), self.n_fft), (self.hop, 1), wav.storage_offset())
+        window = self._table("frame_window", wav.device)
+        for block, target in zip(frames.split(BLOCK), rows[:, :width].split(BLOCK), strict=True):
+            space = spectra.space(len(block))
+            torch.mul(block, window, out=space.frames)
+            power = spectra.transform(space)
+            values = power if spec.feat_type == "linear" else spectra.bands(space)
+            if spec.feat_type == "mfcc":
+                torch.mm((values + MFCC_EPS).log_(), self._table("dct", wav.device), out=target)
+            elif spec.log:
+                torch.add(values, EPS, out=target).log_()
+            else:
+                target.copy_(values)
+        fill_deltas(rows, width, spec.delta, DELTA_WINDOW)
+
+    def _spectra(self, feat_type: str) -> PowerSpectra:
+        """The transform of one kind of feature; made when first needed."""
+        if feat_type not in self._power:
+            bank = {"linear": None, "mel": "mel", "mfcc": "mfcc_mel"}[feat_type]
+            table = None if bank is None else self._table(bank, torch.device("cpu"))
+            self._power[feat_type] = PowerSpectra(self.n_fft, self.n_fft, table)
+        return self._power[feat_type]
+
     def _one(self, spec: FeatureSpec, padded: Tensor, spectrum: Tensor | None, samples: Tensor) -> tuple[Tensor, Tensor]:
         features = padded[..., None] if spec.feat_type == "wav" else self._of_spectrum(spec.feat_type, spectrum)
         if spec.log:
             features = (features + EPS).log()
-        features = add_deltas(features, spec.delta) if spec.delta else features
+        features = add_deltas(features, spec.delta, DELTA_WINDOW) if spec.delta else features
         lengths = frame_counts(samples, padded.size(1), features.size(1))
         return (cmvn(features, lengths) if spec.cmvn else features), lengths
 
@@ -151,12 +207,18 @@ class SpectralFeatures:
         if key not in self._tables:
             make = {
                 "window": lambda: torch.hann_window(self.window),
+                "frame_window": self._frame_window,
                 "mel": lambda: htk_mel_bank(self.n_mels, self.n_fft, self.sample_rate),
                 "mfcc_mel": lambda: htk_mel_bank(MFCC_BANDS, self.n_fft, self.sample_rate),
                 "dct": lambda: dct_matrix(self.n_mfcc, MFCC_BANDS),
             }[name]
             self._tables[key] = make().float().to(device)
         return self._tables[key]
+
+    def _frame_window(self) -> Tensor:
+        """The window in the middle of n_fft zeros, as the centred transform applies it."""
+        before = (self.n_fft - self.window) // 2
+        return F.pad(torch.hann_window(self.window), (before, self.n_fft - self.window - before))
 
 
 def frame_counts(samples: Tensor, padded_samples: int, padded_frames: int) -> Tensor:
@@ -166,8 +228,15 @@ def frame_counts(samples: Tensor, padded_samples: int, padded_frames: int) -> Te
 
 def sounding_samples(wavs: list[Tensor]) -> Tensor:
     """S3PRL's lengths of waveforms, (B,): up to the last sample that is not zero; the whole of one that is all zeros."""
-    ends = [wav.nonzero() for wav in wavs]
-    return torch.tensor([int(end[-1]) + 1 if len(end) else len(wav) for end, wav in zip(ends, wavs, strict=True)], device=wavs[0].device)
+    sounding = torch.stack([wav[-1] for wav in wavs]).ne(0).tolist()
+    counts = [len(wav) if ends_sounding else _sounding(wav) for wav, ends_sounding in zip(wavs, sounding, strict=True)]
+    return torch.tensor(counts, device=wavs[0].device)
+
+
+def _sounding(wav: Tensor) -> int:
+    """Samples up to the last that is not zero; all where every one is."""
+    indices = wav.nonzero()
+    return int(indices[-1]) + 1 if len(indices) else len(wav)
 
 
 def htk_mel_bank(bands: int, n_fft: int, sample_rate: int, low: float = 0.0, high: float | None = None) -> Tensor:
