@@ -6,6 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 from preprocess.synthesis.build import Corpus, build, size_of, usable_cores
+from preprocess.synthesis.engine import require_engine
 from utility.errors import UnknownNameError, UsageError
 
 # Name on the command line -> module of this package with a ``CORPUS``, and what it is for.
@@ -50,5 +51,7 @@ def synthesize(
     if seed < 0:
         raise UsageError(f"seed must not be negative, got {seed}")
     chosen, out = corpus_named(corpus), Path(out)
-    build(chosen, out, size_of(chosen, size), seed, jobs or usable_cores(), overwrite)
+    number = size_of(chosen, size)
+    require_engine()
+    build(chosen, out, number, seed, jobs or usable_cores(), overwrite)
     return out

@@ -168,6 +168,15 @@ def synthesize(text: str, voice: Voice, seed: int = 0) -> Utterance:
     return _utterance(recorder, text, round(rate / voice.tract))
 
 
+def require_engine() -> None:
+    """Does nothing where espeak-ng can be used.
+
+    Raises:
+        MissingDependencyError: espeakng-loader is not installed.
+    """
+    _locate()
+
+
 @lru_cache(maxsize=1)
 def _locate() -> tuple[str, Path]:
     """Paths of the library and of the folder with its data."""

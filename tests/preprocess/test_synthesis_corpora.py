@@ -14,7 +14,7 @@ import pytest
 import soundfile
 
 from preprocess import synthesize_corpus
-from preprocess.synthesis import librispeech, speech_commands, texts
+from preprocess.synthesis import engine, librispeech, speech_commands, texts
 from preprocess.synthesis.build import Item
 from preprocess.synthesis.corpora import CORPORA, corpus_named, synthesize
 from preprocess.synthesis.phones import FRAME_CLASSES, VOWELS, without_stress
@@ -233,6 +233,14 @@ def test_wrong_names_and_numbers_are_errors(tmp_path):
             synthesize("librispeech", tmp_path, size=size)
     with pytest.raises(UsageError, match="seed must not be negative"):
         synthesize("librispeech", tmp_path, seed=-1)
+
+
+def test_without_the_engine_nothing_is_written_and_one_sentence_says_why(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
+    monkeypatch.setattr(engine, "_locate", engine._locate.__wrapped__)
+    assert synthesize_corpus.main(["--corpus", "speech_commands", "--out", str(tmp_path / "out"), "--jobs", "2"]) == 2
+    assert re.fullmatch(r"speech synthesis needs the package 'espeakng-loader'.*pip install espeakng-loader\n", capsys.readouterr().err)
+    assert not (tmp_path / "out").exists()
 
 
 def test_every_corpus_has_the_three_sizes_and_unique_items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -131,7 +130,7 @@ def test_unknown_voices_are_named():
 
 def test_without_the_engine_one_sentence_names_the_package(monkeypatch):
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    monkeypatch.setattr(engine, "_locate", lru_cache(engine._locate.__wrapped__))
+    monkeypatch.setattr(engine, "_locate", engine._locate.__wrapped__)
     with pytest.raises(MissingDependencyError, match="pip install espeakng-loader"):
         synthesize("hello", Voice("m3"))
 
