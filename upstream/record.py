@@ -13,7 +13,7 @@ class UpstreamRecord:
         name: the entry's name.
         downsample_rate: samples per frame; 0 where it depends on the config.
         hidden_sizes: widths of the hidden states in order; empty where they depend on the config.
-        sample_rate: rate in Hz of the waveforms that it was made for.
+        sample_rate: rate in Hz of the waveforms that it was made for; 0 if it takes any.
         licence: of the weights, or of the code where there are none.
         source: where the weights or the recipe come from.
         paper: the reference.
