@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from layouts import Layout, lay_out_fsdd, lay_out_mini
 
+from tests.downstream.speech_commands.layouts import Layout, lay_out_fsdd, lay_out_mini
 from utility.errors import MissingDependencyError
 
 

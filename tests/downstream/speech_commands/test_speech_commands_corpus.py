@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from layouts import write_clips
 
 from downstream.speech_commands.corpus import (
     CLASSES,
@@ -25,6 +24,7 @@ from downstream.speech_commands.corpus import (
     percentage,
 )
 from downstream.speech_commands.dataset import SpeechCommandsDataset, read_clip
+from tests.downstream.speech_commands.layouts import write_clips
 from utility.errors import DataError
 from utility.training.sampling import balanced_weights
 

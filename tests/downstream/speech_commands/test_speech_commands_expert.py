@@ -184,6 +184,12 @@ def test_inference(tmp_path: Path):
     assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].get)
 
 
+def test_recordings_are_read_as_in_training(mini, tmp_path: Path):
+    expert = make(tmp_path, mini.datarc)
+    wav = expert.load_audio(str(mini.test_root / "yes/yes_1000ms.wav"))
+    assert any(np.array_equal(wav, other) for wavs, _, _ in expert.get_dataloader("test") for other in wavs)
+
+
 def test_corpora_are_checked_when_training_begins(tmp_path: Path, mini):
     missing = {"speech_commands_root": str(mini.root), "speech_commands_test_root": str(tmp_path / "nowhere")}
     make(tmp_path, missing, mode="train", runner={"eval_dataloaders": ["dev"]})
