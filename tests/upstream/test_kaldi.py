@@ -194,7 +194,7 @@ def test_shortest_input(name, least):
     assert upstream([torch.randn(least)])["hidden_states"][0].size(1) >= 1
     with pytest.raises(DataError, match=f"{least - 1} samples are too short, {least} are needed"):
         upstream([torch.randn(least - 1)])
-    with pytest.raises(DataError, match="no item"):
+    with pytest.raises(DataError, match=r"no item"):
         upstream([])
 
 
