@@ -22,7 +22,7 @@ RUNNER = {"total_steps": 6, "gradient_clipping": 1, "log_step": 2, "eval_step": 
 def train(tmp_path):
     """Trains the toy task and returns the exit status; fields of the config by section."""
 
-    def run(name: str = "run", upstream: str = "mel", flags: tuple[str, ...] = (), runner: dict | None = None, scheduler=None, **task) -> int:
+    def run(name="run", upstream="mel", flags=(), runner=None, scheduler=None, **task) -> int:
         runner = {k: v for k, v in {**RUNNER, "eval_dataloaders": ["dev"], **(runner or {})}.items() if v is not None}
         optimizer = {"name": "TorchOptim", "torch_optim_name": "SGD", "lr": 0.01}
         config = {"runner": runner, "optimizer": optimizer, "downstream_expert": task}
@@ -214,7 +214,8 @@ def test_a_fresh_run_keeps_what_lay_in_its_folder(train, tmp_path, caplog):
 def test_going_back_keeps_the_later_checkpoints(train, tmp_path):
     assert train() == 0
     run = tmp_path / "run"
-    assert main(["-m", "train", "-e", str(run / "states-3.ckpt"), "-d", PLUGIN, "-o", "config.runner.total_steps=4", "--device", "cpu"]) == 0
+    override = ["-o", "config.runner.total_steps=4", "--device", "cpu"]
+    assert main(["-m", "train", "-e", str(run / "states-3.ckpt"), "-d", PLUGIN, *override]) == 0
     (previous,) = run.glob("previous-*")
     assert (previous / "states-6.ckpt").is_file()
     assert sorted(p.name for p in run.glob("states-*")) == ["states-3.ckpt", "states-4.ckpt"]

@@ -40,7 +40,8 @@ def test_weights_after_every_step(recorded):
         state = load(run / f"states-{step}.ckpt")
         ours = {**state["Downstream"], "Featurizer.weights": state["Featurizer"]["weights"]}
         for name, value in ours.items():
-            np.testing.assert_allclose(value.numpy(), expected[f"step{step}_{name}"], rtol=1e-3, atol=1e-5, err_msg=f"{name} at step {step}")
+            reference = expected[f"step{step}_{name}"]
+            np.testing.assert_allclose(value.numpy(), reference, rtol=1e-3, atol=1e-5, err_msg=f"{name} at step {step}")
 
 
 def test_files_position_and_optimizer(recorded):

@@ -19,6 +19,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 from torch.utils.data.distributed import DistributedSampler
 
+from utility.training.packing import Packing, Unpacked
 from utility.training.seeding import Stream, number_of, seed_everything
 
 
@@ -103,7 +104,7 @@ def open_pass(get_loader: Callable[[], Iterable], place: Place) -> Pass:
     dealt = replace(place, rank=0, world=1) if _is_distributed(loader) else place
     wanted = dealt.mine(_keys(order, batched))
     how = {"batch_sampler": wanted} if batched else {"sampler": wanted, "batch_size": None}
-    return Pass(_rebuild(loader, SeededDataset(loader.dataset, place), how), len(order), len(wanted))
+    return Pass(Unpacked(_rebuild(loader, SeededDataset(loader.dataset, place), how)), len(order), len(wanted))
 
 
 def _replayed(loader: Iterable, batches: Iterable, place: Place) -> Pass:
@@ -166,7 +167,7 @@ class _Replayed:
 
     def __iter__(self) -> Iterator:
         place, taken = self.place, 0
-        seeded = self.batches if isinstance(self.batches, DataLoader) else SeededStream(self.batches, place)
+        seeded = Unpacked(self.batches) if isinstance(self.batches, DataLoader) else SeededStream(self.batches, place)
         for batch_id, batch in enumerate(islice(seeded, self.limit)):
             if batch_id % place.world != place.rank:
                 continue
@@ -196,7 +197,7 @@ def _rebuild(loader: DataLoader, dataset: Dataset, how: dict[str, Any]) -> DataL
     return DataLoader(
         dataset,
         num_workers=workers,
-        collate_fn=loader.collate_fn,
+        collate_fn=Packing(loader.collate_fn) if workers else loader.collate_fn,
         pin_memory=loader.pin_memory and torch.cuda.is_available(),
         timeout=loader.timeout if workers else 0,
         worker_init_fn=_WorkerStart(loader.worker_init_fn),
