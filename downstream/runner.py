@@ -18,6 +18,7 @@ from downstream.pipeline import Pipeline
 from downstream.reporting import summary, write_result
 from downstream.training import Trainer
 from utility.errors import UsageError
+from utility.experiment.checkpoint import prune
 from utility.experiment.experiment import Experiment
 from utility.experiment.folder import time_tag
 from utility.experiment.trackers import Tracker
@@ -54,6 +55,8 @@ class Runner:
     def _train(self, request: StopRequest) -> int:
         trainer = Trainer(self.experiment, self._build(training=True), self.team, request)
         if trainer.complete:
+            if self.team.leads:  # the run may have been killed between its last checkpoint and this
+                prune(self.experiment.folder.path, self.experiment.runner.max_keep)
             self._say(f"[Runner] - training is complete already, at step {trainer.progress.step}")
             return 0
         with closing(self._prepare_folder()) as tracker:

@@ -263,20 +263,24 @@ class Trainer:
         return evaluated
 
     def _save(self, names: list[str]) -> None:
-        """Writes one state under each of the names, and the results of this step's evaluation beside them."""
+        """Writes one state under each of the names, and the results of this step's evaluation beside them.
+
+        The numbered checkpoint comes last: a run that is killed before it is there does all of this again.
+        """
         if not self.team.leads or not names:
             return
-        folder = self.experiment.folder
-        paths = [folder.path / _plain_name(name) for name in names]
+        folder = self.experiment.folder.path
+        paths = [folder / _plain_name(name) for name in names]
         self.tracker.sync()
         state = snapshot.take(self.experiment, self.pipeline, self.optimisation, self.progress, self.team)
-        checkpoints.save(state, paths)
-        checkpoints.prune(folder.path, self.runner.max_keep)
-        after_save = getattr(self.pipeline.downstream, "after_save", None)
-        for path in paths:
-            if after_save is not None:
-                after_save(path, self.progress.step)
         self._write_results([p for p in paths if p.name != self._regular_name or self._trained])
+        checkpoints.save(state, paths, self._after_save)
+        checkpoints.prune(folder, self.runner.max_keep)
+
+    def _after_save(self, path: Path) -> None:
+        after_save = getattr(self.pipeline.downstream, "after_save", None)
+        if after_save is not None:
+            after_save(path, self.progress.step)
 
     def _write_results(self, paths: list[Path]) -> None:
         """Results of this step's evaluation, for each checkpoint that stays."""

@@ -12,7 +12,7 @@ import os
 import pickle
 import secrets
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -86,7 +86,7 @@ def _replacing(path: Path) -> Iterator[_Sink]:
         temporary.unlink(missing_ok=True)
 
 
-def save(state: dict[str, Any], paths: Sequence[Path]) -> None:
+def save(state: dict[str, Any], paths: Sequence[Path], after_each: Callable[[Path], None] = lambda path: None) -> None:
     """Writes one state under each of several names.
 
     The state is serialised once; the other names get the same bytes. ``states-*`` come last: whoever resumes from ``states-N`` then finds
@@ -95,6 +95,7 @@ def save(state: dict[str, Any], paths: Sequence[Path]) -> None:
     Args:
         state: keys of the spec's section 6; anything :func:`utility.experiment.plain.to_plain` takes.
         paths: files to write, in existing folders.
+        after_each: called with each file that is in place, before the next one is written.
 
     Raises:
         CheckpointError: the disk is full or the folder cannot be written; the old files are untouched.
@@ -104,10 +105,12 @@ def save(state: dict[str, Any], paths: Sequence[Path]) -> None:
     first, *others = sorted(dict.fromkeys(paths), key=lambda path: path.name.startswith("states-"))
     with _replacing(first) as sink:
         torch.save(plain, sink)
+    after_each(first)
     for path in others:
         with _replacing(path) as sink, first.open("rb") as source:
             while chunk := source.read(_CHUNK):
                 sink.write(chunk)
+        after_each(path)
 
 
 def prune(folder: Path, max_keep: int) -> list[Path]:
