@@ -154,6 +154,16 @@ def test_gradients_reach_the_waveform(name):
     assert torch.isfinite(wav.grad).all() and wav.grad.abs().sum() > 0
 
 
+@pytest.mark.parametrize("name", ["fbank", "mel", "stft_mag"])
+def test_first_use_in_inference_mode_does_not_bar_gradients(name):
+    upstream, wav = build(name), torch.randn(4000)
+    with torch.inference_mode():
+        upstream([wav.clone().requires_grad_()])
+        upstream([wav])
+    upstream([wav.requires_grad_()])["hidden_states"][0].square().sum().backward()
+    assert wav.grad.abs().sum() > 0
+
+
 def test_one_frame_and_silence_stay_finite():
     features = build("fbank")([torch.randn(400), torch.zeros(4000)])["last_hidden_state"]
     assert torch.isfinite(features).all()

@@ -65,7 +65,7 @@ class KaldiFeatures:
 
     def _by_utterance(self, wavs: list[Tensor]) -> tuple[Tensor, Tensor]:
         frames = [self.options.frames(len(wav)) for wav in wavs]
-        with torch.inference_mode(False):
+        with torch.inference_mode(False), torch.autocast("cpu", enabled=False):
             out = torch.zeros(len(wavs), max(frames), self.dim)
             in_threads(self._fill, [(wav.detach(), rows[:n]) for wav, rows, n in zip(wavs, out, frames, strict=True)])
         return out, torch.tensor(frames)
@@ -73,11 +73,10 @@ class KaldiFeatures:
     def _fill(self, item: tuple[Tensor, Tensor]) -> None:
         """Computes one utterance into its rows (T, dim) of the batch."""
         wav, rows = item
-        with torch.no_grad(), torch.autocast("cpu", enabled=False):
-            self._cpu(wav, rows[:, : self.options.dim])
-            fill_deltas(rows, self.options.dim, self.delta_order, self.delta_window)
-            if self.use_cmvn:
-                normalise(rows)
+        self._cpu(wav, rows[:, : self.options.dim])
+        fill_deltas(rows, self.options.dim, self.delta_order, self.delta_window)
+        if self.use_cmvn:
+            normalise(rows)
 
 
 def fbank(wavs: Sequence[Tensor], **options: Any) -> list[Tensor]:

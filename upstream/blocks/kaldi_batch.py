@@ -52,7 +52,8 @@ class BatchKaldi:
 
     def _table(self, device: torch.device) -> dict[str, Tensor]:
         if device not in self._tables:
-            self._tables[device] = tables(self.options, device)
+            with torch.inference_mode(False):
+                self._tables[device] = tables(self.options, device)
         return self._tables[device]
 
 

@@ -58,7 +58,8 @@ class CpuKaldi:
     def _window(self, raw: Tensor, smooth: Tensor, means: Tensor | None, space: Space) -> None:
         """Writes the frames after DC removal, pre-emphasis and window into the space."""
         torch.mul(smooth, self._rest_window, out=space.rest)
-        torch.mul(raw[:, 0], self._first_weight, out=space.first)
+        if self._first_weight:  # elsewhere the first column stays the zeros that it began with
+            torch.mul(raw[:, 0], self._first_weight, out=space.first)
         if means is not None:
             space.frames.addr_(means, self.tables["window"], alpha=self._mean_weight)
 

@@ -146,11 +146,10 @@ class SpectralFeatures:
 
             def fill(item: tuple[Tensor, Tensor, int]) -> None:
                 wav, rows, length = item
-                with torch.no_grad(), torch.autocast("cpu", enabled=False):
-                    self._fill(spec, spectra, wav, rows)
-                    if spec.cmvn:
-                        normalise(rows[:length])
-                        rows[length:] = 0.0
+                self._fill(spec, spectra, wav, rows)
+                if spec.cmvn:
+                    normalise(rows[:length])
+                    rows[length:] = 0.0
 
             in_threads(fill, zip(centred, out, lengths.tolist(), strict=True))
         return out, lengths
@@ -212,7 +211,8 @@ class SpectralFeatures:
                 "mfcc_mel": lambda: htk_mel_bank(MFCC_BANDS, self.n_fft, self.sample_rate),
                 "dct": lambda: dct_matrix(self.n_mfcc, MFCC_BANDS),
             }[name]
-            self._tables[key] = make().float().to(device)
+            with torch.inference_mode(False):
+                self._tables[key] = make().float().to(device)
         return self._tables[key]
 
     def _frame_window(self) -> Tensor:
