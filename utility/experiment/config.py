@@ -95,7 +95,6 @@ class RunnerConfig:
         compile: pass the models through torch.compile.
         threads: of the math library; None: from the machine.
         mlflow, tensorboard: trackers.
-        feature_store: folder in which features of a frozen upstream are kept, or None.
     """
 
     total_steps: int | None = None
@@ -118,7 +117,6 @@ class RunnerConfig:
     threads: int | None = None
     mlflow: bool = False
     tensorboard: bool = True
-    feature_store: str | None = None
 
 
 def _number(value: Any) -> int | float:
@@ -189,7 +187,7 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     **{f"{period}_{unit}": _count for period in _PERIODS for unit in ("step", "epoch")},
     **dict.fromkeys(("total_steps", "total_epochs", "gradient_accumulate_steps", "max_keep", "threads"), _count),
     **dict.fromkeys(("fp16", "compile", "mlflow", "tensorboard"), _flag),
-    **dict.fromkeys(("train_dataloader", "feature_store"), _text),
+    "train_dataloader": _text,
     "gradient_clipping": _positive,
     "evaluate_ratio": _share,
     "eval_dataloaders": _splits,

@@ -1,0 +1,179 @@
+"""What a user can get wrong: one sentence that names the culprit and the nearest valid choice, exit status 2, nothing lost."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+from run_downstream import main
+
+TINY = "config.runner.total_steps=2,,config.runner.eval_step=2,,config.runner.save_step=1,,config.runner.log_step=1,,"
+TINY += "config.downstream_expert.datarc.sizes={'train':4,'dev':2,'test':2},,config.downstream_expert.datarc.num_workers=0,,"
+TINY += "config.runner.tensorboard=False"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A finished run of the example task."""
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    assert main(["-u", "mel", "-d", "example", "-p", str(folder), "-o", TINY, "--device", "cpu"]) == 0
+    return folder
+
+
+def sentence(capsys, argv: list[str]) -> str:
+    """The one line that a wrong command line ends in."""
+    capsys.readouterr()
+    assert main(argv) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
+    (line,) = [line for line in captured.err.splitlines() if "error:" in line]
+    return line
+
+
+EXAMPLE = ["-u", "fbank", "-d", "example"]
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["-u", "fbnak", "-d", "example", "-n", "x"], ["upstream", "'fbnak'", "'fbank'"]),
+        (["-u", "fbank", "-d", "exampel", "-n", "x"], ["downstream", "'exampel'", "'example'"]),
+        (["-u", "./nowhere", "-d", "example", "-n", "x"], ["./nowhere"]),
+        (["-u", "fbank", "-d", "./nowhere", "-n", "x"], ["./nowhere"]),
+        (["-d", "example", "-n", "x"], ["no upstream", "-u"]),
+        (["-u", "fbank", "-n", "x"], ["no downstream", "-d"]),
+        (EXAMPLE, ["name", "-n"]),
+        ([*EXAMPLE, "-n", "x", "-m", "trian"], ["'trian'", "'train'"]),
+        ([*EXAMPLE, "-n", "x", "--upstraem", "y"], ["--upstraem", "--upstream"]),
+        ([*EXAMPLE, "-n", "x", "--device", "gpu"], ["'gpu'", "cpu"]),
+        ([*EXAMPLE, "-n", "x", "--seed", "-1"], ["seed", "-1"]),
+        ([*EXAMPLE, "-n", "x", "-c", "missing.yaml"], ["missing.yaml"]),
+        ([*EXAMPLE, "-n", "x", "-o", "cfg.runner.total_steps=1"], ["cfg", "config"]),
+        ([*EXAMPLE, "-n", "x", "-o", "config.optimizer.lr.x=1"], ["config.optimizer.lr"]),
+        ([*EXAMPLE, "-n", "x", "-o", "config.optimizer"], ["config.optimizer", "="]),
+        ([*EXAMPLE, "-n", "x", "-o", "config.runner.totl_steps=1"], ["totl_steps", "total_steps"]),
+        ([*EXAMPLE, "-n", "x", "-o", "config.runner.total_steps=many"], ["total_steps", "many"]),
+        ([*EXAMPLE, "-n", "x", "-o", "config.optimizer.name=AdmaW"], ["'AdmaW'", "'AdamW'"]),
+        ([*EXAMPLE, "-n", "x", "-o", "config.optimizer.weight_deacy=0.1"], ["weight_deacy", "weight_decay"]),
+        ([*EXAMPLE, "-n", "x", "-o", "config.scheduler.name=linear"], ["linear", "linear_schedule_with_warmup"]),
+        ([*EXAMPLE, "-n", "x", "-o", "config.specaug.apply_time_masks=True"], ["apply_time_masks", "apply_time_mask"]),
+        ([*EXAMPLE, "-n", "x", "-o", "config.runner.eval_dataloaders=['dve']"], ["'dve'", "'dev'"]),
+        ([*EXAMPLE, "-n", "x", "-o", "config.seed=3"], ["'seed'"]),
+        ([*EXAMPLE, "-n", "x", "-l", "7"], ["7"]),
+        (["-m", "train", "-e", "nowhere"], ["nowhere"]),
+        (["-m", "evaluate", "-t", "test", "-e", "nowhere.ckpt"], ["nowhere.ckpt"]),
+        (["-m", "inference", "-t", "x.wav"], ["-e"]),
+        (["-u", "baseline_local", "-d", "example", "-n", "x"], ["baseline_local", "-g"]),
+        (["-u", "fbank", "-d", "speech_commands", "-n", "x"], ["speech_commands_root"]),
+    ],
+    ids=lambda value: " ".join(value[-2:]) if isinstance(value, list) and len(value) > 1 else None,
+)
+def test_wrong_command_lines(capsys, tmp_path, monkeypatch, argv, words):
+    monkeypatch.chdir(tmp_path)
+    line = sentence(capsys, [*argv, "--device", "cpu"] if "--device" not in argv else argv)
+    for word in words:
+        assert word in line
+    assert not list(tmp_path.rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("runner: [", ["bad.yaml"]),
+        ("", ["bad.yaml"]),
+        ("- a\n- b\n", ["bad.yaml"]),
+        ("runner: {total_steps: 1}\nrunner: {total_steps: 2}\n", ["runner", "bad.yaml"]),
+        ("runner: {total_steps: -1, log_stp: 2}\noptimizer: {name: AdamW}\ndownstream_expert: {}\n", ["total_steps", "log_stp", "log_step"]),
+        ("a: !!python/object/apply:os.system ['true']\n", ["bad.yaml"]),
+    ],
+)
+def test_wrong_config_files(capsys, tmp_path, text, words):
+    (tmp_path / "bad.yaml").write_text(text)
+    line = sentence(capsys, [*EXAMPLE, "-p", str(tmp_path / "run"), "-c", str(tmp_path / "bad.yaml")])
+    for word in words:
+        assert word in line
+
+
+def test_a_failed_start_leaves_the_old_run_alone(capsys, trained):
+    before = {path: path.read_bytes() for path in trained.rglob("*.ckpt")}
+    sentence(capsys, [*EXAMPLE, "-p", str(trained), "-o", "config.optimizer.name=Nothing"])
+    assert {path: path.read_bytes() for path in trained.rglob("*.ckpt")} == before
+    assert not list(trained.glob("previous-*"))
+
+
+def test_splits_that_do_not_exist(capsys, trained):
+    line = sentence(capsys, ["-m", "evaluate", "-t", "tset", "-e", str(trained), "--device", "cpu"])
+    assert "'tset'" in line
+    assert "'test'" in line
+
+
+def test_a_checkpoint_of_another_shape(capsys, trained, tmp_path):
+    for extra in (["-u", "mfcc"], ["-u", "mel", "-o", "config.downstream_expert.modelrc.input_dim=7"]):
+        argv = ["-m", "evaluate", "-t", "test", "-i", str(trained), "-d", "example", "-p", str(tmp_path), "--device", "cpu", *extra]
+        assert "does not fit" in sentence(capsys, argv)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("text.ckpt", b"hello"), ("empty.ckpt", b""), ("half.ckpt", None), ("other.ckpt", {"weights": torch.ones(2)})],
+    ids=["text", "empty", "half", "no-training-checkpoint"],
+)
+def test_files_that_are_no_checkpoint(capsys, trained, tmp_path, name, content):
+    path = tmp_path / name
+    if isinstance(content, dict):
+        torch.save(content, path)
+    else:
+        whole = (trained / "states-2.ckpt").read_bytes()
+        path.write_bytes(whole[: len(whole) // 2] if content is None else content)
+    assert name in sentence(capsys, ["-m", "evaluate", "-t", "test", "-e", str(path)])
+
+
+def test_recordings_that_cannot_be_used(capsys, trained, tmp_path):
+    """Each bad file is named, the good ones are answered all the same."""
+    (tmp_path / "audio").mkdir()
+    soundfile.write(tmp_path / "audio" / "good.wav", np.random.default_rng(0).normal(0, 0.1, (44100, 2)), 44100)
+    soundfile.write(tmp_path / "audio" / "empty.wav", np.zeros(0), 16000)
+    soundfile.write(tmp_path / "audio" / "nan.wav", np.full(16000, np.nan), 16000, subtype="FLOAT")
+    soundfile.write(tmp_path / "audio" / "short.wav", np.zeros(3), 16000)
+    (tmp_path / "audio" / "text.wav").write_text("no audio")
+    assert main(["-m", "inference", "-t", str(tmp_path / "audio"), "-e", str(trained), "--device", "cpu"]) == 2
+    captured = capsys.readouterr()
+    answers = [json.loads(line) for line in captured.out.splitlines()]
+    assert [Path(answer["file"]).name for answer in answers] == ["good.wav"]
+
+
+def test_inference_names_bad_files(capsys, caplog, trained, tmp_path):
+    (tmp_path / "text.wav").write_text("no audio")
+    assert main(["-m", "inference", "-t", str(tmp_path / "text.wav"), "-e", str(trained), "--device", "cpu"]) == 2
+    assert "text.wav" in caplog.text
+    assert "nothing.wav" in sentence(capsys, ["-m", "inference", "-t", str(tmp_path / "nothing.wav"), "-e", str(trained)])
+
+
+def test_a_task_given_by_path_is_given_again(capsys, tmp_path):
+    plugin = Path(__file__).resolve().parent / "plugins" / "hooked_task"
+    runner = {"total_steps": 1, "gradient_clipping": 1, "log_step": 1, "eval_step": 1, "save_step": 1, "tensorboard": False}
+    config = {"runner": runner, "optimizer": {"name": "Adam"}, "downstream_expert": {}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    argv = ["-u", "mel", "-d", str(plugin), "-c", str(tmp_path / "config.yaml"), "-p", str(tmp_path / "run"), "--device", "cpu"]
+    assert main(argv) == 0
+    line = sentence(capsys, ["-m", "evaluate", "-t", "test", "-e", str(tmp_path / "run")])
+    assert "hooked_task" in line
+    assert "--downstream" in line
+
+
+def test_the_recordings_length_rate_and_channels_do_not_matter(capsys, trained, tmp_path):
+    rng = np.random.default_rng(0)
+    for rate, channels in ((8000, 1), (16000, 2), (44100, 2), (48000, 1)):
+        soundfile.write(tmp_path / f"{rate}.flac", rng.normal(0, 0.1, (rate, channels)), rate)
+    capsys.readouterr()
+    assert main(["-m", "inference", "-t", str(tmp_path), "-e", str(trained), "--device", "cpu"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [Path(a["file"]).stem for a in answers] == ["16000", "44100", "48000", "8000"]
+    assert all(0 < max(a["probabilities"].values()) <= 1 for a in answers)
