@@ -82,7 +82,8 @@ def test_other_settings_for_the_test(run, repo):
 
 @pytest.mark.parametrize("upstream", ["example", "baseline"])
 def test_the_early_guide(run, repo, upstream):
-    fewest = "config.runner.total_steps=1,,config.downstream_expert.datarc.train_batch_size=1,,config.downstream_expert.datarc.num_workers=0,,"
+    fewest = "config.runner.total_steps=1,,config.downstream_expert.datarc.train_batch_size=1,,"
+    fewest += "config.downstream_expert.datarc.num_workers=0,,"
     fewest += "config.downstream_expert.datarc.sizes={'train':2,'dev':1,'test':1}"  # the example upstream has 16,000 frames a second
     assert run(f"-m train -n HelloWorld -u {upstream} -d example -c {repo}/downstream/example/config.yaml", fewest) == 0
     assert run("-m train -e result/downstream/HelloWorld", "config.runner.total_steps=2") == 0
