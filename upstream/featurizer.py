@@ -28,7 +28,7 @@ def undisturbed(*modules: Any) -> Iterator[None]:
     modes = [(part, part.training) for module in modules for part in module.modules()]
     python, numpy = random.getstate(), np.random.get_state()
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(devices=[torch.cuda.current_device()] if torch.cuda.is_initialized() else []):
             for module in modules:
                 module.eval()
             yield
@@ -144,13 +144,14 @@ class Featurizer(nn.Module):
             )
 
     def _weighted_sum(self, layers: list[Tensor]) -> Tensor:
-        """Softmax-weighted sum of (B, T, D) layers, one after the other, without a stacked copy of them."""
+        """Softmax-weighted sum of (B, T, D) layers, at least in float32, one after the other without a stacked copy of them."""
         if len(layers) != self.layer_num:
             raise ToolkitError(
                 f"upstream {self.name} gave {len(layers)} layers, {self.layer_num} when probed (layerdrop?); {NO_SUM_ADVICE}"
             )
         total: Tensor | None = None
         for weight, layer in zip(torch.softmax(self.weights, dim=0), layers, strict=True):
+            layer = layer.float() if layer.dtype in (torch.float16, torch.bfloat16) else layer
             layer = F.layer_norm(layer, layer.shape[-1:]) if self.normalize else layer
             total = layer * weight if total is None else torch.addcmul(total, layer, weight)
         return total

@@ -114,6 +114,9 @@ class UpstreamBase(nn.Module):
     Args:
         hooks: argument tuples of :class:`Hook`.
         hook_postprocess: maps the list of (identifier, tensor) before it becomes the states.
+
+    Attributes:
+        hooks: the hooks there are; a subclass adds its default ones where this is empty.
     """
 
     batch_independent = False
@@ -127,28 +130,28 @@ class UpstreamBase(nn.Module):
         super().__init__()
         self.hook_postprocess = hook_postprocess
         self._recorder = _Recorder()
-        self._hooks: list[Hook] = [Hook(*arguments) for arguments in hooks or ()]
-        self._pending: list[Hook] = list(self._hooks)
+        self.hooks: list[Hook] = [Hook(*arguments) for arguments in hooks or ()]
+        self._pending: list[Hook] = list(self.hooks)
 
     def add_hook(self, module_path: str, transform: Transform, unique_identifier: str | None = None) -> None:
         """Adds a hook; see :class:`Hook`."""
         hook = Hook(module_path, transform, unique_identifier)
-        self._hooks.append(hook)
+        self.hooks.append(hook)
         self._pending.append(hook)
 
     def remove_hook(self, unique_identifier: str) -> None:
         """Removes the hooks of this identifier."""
-        for hook in [h for h in self._hooks if h.unique_identifier == unique_identifier]:
+        for hook in [h for h in self.hooks if h.unique_identifier == unique_identifier]:
             self._drop(hook)
 
     def remove_all_hooks(self) -> None:
         """Removes every hook."""
-        for hook in list(self._hooks):
+        for hook in list(self.hooks):
             self._drop(hook)
 
     def _drop(self, hook: Hook) -> None:
         hook.remove()
-        self._hooks.remove(hook)
+        self.hooks.remove(hook)
         self._pending = [h for h in self._pending if h is not hook]
 
     def __call__(self, wavs: list[Tensor], *args: Any, **kwargs: Any) -> dict[str, Any]:
@@ -218,15 +221,17 @@ class ListUpstream(nn.Module):
 
 
 def adapt(upstream: Any, name: str) -> nn.Module:
-    """The upstream itself, or an adapter around one of the older form.
+    """The upstream itself, or an adapter around one of the older form; ``name`` becomes its attribute unless it has one.
 
     Raises:
         ToolkitError: it is no ``nn.Module`` or tells neither its frame rate nor its width.
     """
     if not isinstance(upstream, nn.Module):
         raise ToolkitError(f"upstream {name!r} is no torch.nn.Module but {type(upstream).__name__}")
-    if hasattr(upstream, "get_downsample_rates"):
-        return upstream
-    if hasattr(upstream, "get_output_dim"):
-        return ListUpstream(upstream)
-    raise ToolkitError(f"upstream {name!r} has neither get_downsample_rates(key) nor, in the older form, get_output_dim()")
+    if not hasattr(upstream, "get_downsample_rates"):
+        if not hasattr(upstream, "get_output_dim"):
+            raise ToolkitError(f"upstream {name!r} has neither get_downsample_rates(key) nor, in the older form, get_output_dim()")
+        upstream = ListUpstream(upstream)
+    if not hasattr(upstream, "name"):
+        upstream.name = name
+    return upstream

@@ -184,6 +184,20 @@ def test_gradients_reach_the_layers_and_the_weights():
     assert all(p.grad.abs().sum() > 0 for p in model.parameters())
 
 
+def test_half_precision_layers_are_summed_in_float32():
+    model, wavs = Layers(3), waves(1600)
+    featurizer, result = Featurizer(model), model(wavs)
+    halves = {"hidden_states": [state.bfloat16() for state in result["hidden_states"]]}
+    ours = featurizer(wavs, halves)[0]
+    assert ours.dtype == torch.float32
+    torch.testing.assert_close(ours, torch.stack([s.float() for s in halves["hidden_states"]]).mean(0)[0])
+
+
+def test_errors_name_the_registered_upstream():
+    with pytest.raises(UsageError, match=r"upstream fbank has layers -1 to 0"):
+        Featurizer(build("fbank"), layer_selection=4)
+
+
 def test_waveform_keeps_every_sample():
     model, wavs = build("waveform"), [torch.randn(33), torch.randn(21)]
     for rule in ("round", "ceil", "own"):

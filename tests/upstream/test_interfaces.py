@@ -80,6 +80,7 @@ def test_hooks_can_be_added_and_removed():
     model.add_hook("self.first", output, "a")
     model.add_hook("self.layers[0]", output)
     assert model(WAVS)["_hidden_states_info"] == ("a", "self.layers[0]")
+    assert [hook.unique_identifier for hook in model.hooks] == ["a", "self.layers[0]"]
     model.remove_hook("a")
     assert model(WAVS)["_hidden_states_info"] == ("self.layers[0]",)
     model.add_hook("self.first", output, "never attached")

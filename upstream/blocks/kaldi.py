@@ -66,13 +66,14 @@ class KaldiFeatures:
     def _by_utterance(self, wavs: list[Tensor]) -> tuple[Tensor, Tensor]:
         frames = [self.options.frames(len(wav)) for wav in wavs]
         with torch.inference_mode(False), torch.autocast("cpu", enabled=False):
-            out = torch.zeros(len(wavs), max(frames), self.dim)
-            in_threads(self._fill, [(wav.detach(), rows[:n]) for wav, rows, n in zip(wavs, out, frames, strict=True)])
+            out = torch.empty(len(wavs), max(frames), self.dim)
+            in_threads(self._fill, [(wav.detach(), rows, n) for wav, rows, n in zip(wavs, out, frames, strict=True)])
         return out, torch.tensor(frames)
 
-    def _fill(self, item: tuple[Tensor, Tensor]) -> None:
-        """Computes one utterance into its rows (T, dim) of the batch."""
-        wav, rows = item
+    def _fill(self, item: tuple[Tensor, Tensor, int]) -> None:
+        """Computes one utterance into the first of its rows (T, dim) of the batch."""
+        wav, padded, frames = item
+        rows, padded[frames:] = padded[:frames], 0.0
         self._cpu(wav, rows[:, : self.options.dim])
         fill_deltas(rows, self.options.dim, self.delta_order, self.delta_window)
         if self.use_cmvn:

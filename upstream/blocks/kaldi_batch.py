@@ -27,10 +27,11 @@ class BatchKaldi:
     def __call__(self, wavs: list[Tensor]) -> tuple[Tensor, Tensor]:
         """(B, T, D) features of checked float32 waveforms and their frame counts (B,); what lies beyond these is of no use."""
         o = self.options
-        lengths = torch.tensor([o.frames(len(wav)) for wav in wavs], device=wavs[0].device)
+        counts = [o.frames(len(wav)) for wav in wavs]
+        lengths = torch.tensor(counts, device=wavs[0].device)
         padded = pad_waves(wavs if o.snip_edges else [mirrored(wav, o) for wav in wavs])
         padded = F.pad(padded, (0, max(0, o.window_size - padded.size(1))))
-        frames = padded.unfold(1, o.window_size, o.window_shift)[:, : int(lengths.max())]
+        frames = padded.unfold(1, o.window_size, o.window_shift)[:, : max(counts)]
         features = self._features(frames)
         if o.subtract_mean:
             mask = torch.arange(features.size(1), device=lengths.device) < lengths[:, None]

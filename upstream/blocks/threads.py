@@ -16,8 +16,28 @@ import torch
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
-_lock = threading.Lock()
+
+
+class _Pools:
+    """The pool of this process. A forked child inherits no threads, and perhaps a locked lock, so it begins anew."""
+
+    def __init__(self):
+        self.forget()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self.forget)
+
+    def forget(self) -> None:
+        """No pool yet."""
+        self.lock = threading.Lock()
+        self.count = 0
+        self.pool: ThreadPoolExecutor | None = None
+
+    def of(self, count: int) -> ThreadPoolExecutor:
+        """The pool of ``count`` threads; one of another size is let go."""
+        with self.lock:
+            if self.pool is None or self.count != count:
+                self.pool, self.count = _started(count), count
+            return self.pool
 
 
 def workers() -> int:
@@ -33,17 +53,7 @@ def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Re
     """
     if torch.get_num_threads() == 1:
         return [work(item) for item in items]
-    return list(_pool(workers()).map(work, items))
-
-
-def _pool(count: int) -> ThreadPoolExecutor:
-    """The pool of this process; a forked child, which inherits no threads, makes its own."""
-    key = (os.getpid(), count)
-    with _lock:
-        if key not in _pools:
-            _pools.clear()
-            _pools[key] = _started(count)
-        return _pools[key]
+    return list(_pools.of(workers()).map(work, items))
 
 
 def _started(count: int) -> ThreadPoolExecutor:
@@ -68,3 +78,6 @@ def _single(all_up: threading.Barrier) -> None:
 
 def _nothing() -> None:
     """Makes the pool start one more thread."""
+
+
+_pools = _Pools()
