@@ -165,6 +165,23 @@ def test_cards(tmp_path):
     assert list(find_plugins(tmp_path)) == ["many"]
 
 
+def test_hidden_entries_are_found_but_not_listed(tmp_path, monkeypatch):
+    expert(tmp_path / "many", "", "variants: {old: {hidden: true}, new: {}}")
+    monkeypatch.setattr(registry, "ROOT", tmp_path)
+    assert available() == ["new"] and find("old").name == "old"
+
+
+def test_the_card_of_an_outside_folder_counts(outside):
+    (outside / "card.yaml").write_text("record: {licence: MIT}\nvariants: {wide: {width: 9}, wider: {width: 99}}\n")
+    assert build(outside).linear.out_features == 9 and find(outside).record.licence == "MIT"
+
+
+def test_a_folder_elsewhere_in_the_repository_is_an_outside_one(repo, tmp_path, monkeypatch):
+    monkeypatch.setattr("utility.experiment.plugins.ROOT", tmp_path)
+    folder = expert(tmp_path / "result" / "mine", "class UpstreamExpert: pass\n")
+    assert load_plugin(folder, "UpstreamExpert").__module__.startswith("upstream.outside_")
+
+
 @pytest.mark.parametrize(
     ("card", "sentence"),
     [

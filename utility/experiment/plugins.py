@@ -57,7 +57,7 @@ def load_plugin(folder: Path, class_name: str) -> type:
 def _package_name(folder: Path, class_name: str) -> str:
     """The name to import the folder under; makes the package of an outside folder known first."""
     home = _HOME.get(class_name)
-    if folder.parent.parent == ROOT and folder.name.isidentifier():
+    if folder.parent in (ROOT / "upstream", ROOT / "downstream") and folder.name.isidentifier():
         return f"{folder.parent.name}.{folder.name}"
     unique = f"outside_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
     name = f"{home}.{unique}" if home else unique
