@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
+import pickle
 import warnings
 
 import pytest
@@ -178,6 +180,15 @@ def test_double_precision_and_strided_waveforms_are_taken():
     strided = torch.stack([wav, wav], dim=1)[:, 0]
     assert torch.equal(fbank([strided])[0], fbank([wav])[0])
     assert torch.equal(fbank([wav.double()])[0], fbank([wav])[0])
+    assert torch.equal(fbank([wav[1000:]])[0], fbank([wav[1000:].clone()])[0])
+
+
+@pytest.mark.parametrize("name", ["fbank", "mel", "stft_mag", "example"])
+def test_used_upstreams_can_be_copied_and_pickled(name, wavs):
+    upstream = build(name)
+    expected = upstream(wavs)["hidden_states"][0]
+    for twin in (copy.deepcopy(upstream), pickle.loads(pickle.dumps(upstream))):
+        assert torch.equal(twin(wavs)["hidden_states"][0], expected)
 
 
 def test_functions_return_unpadded_lists(wavs):

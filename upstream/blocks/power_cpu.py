@@ -6,6 +6,7 @@ Every operation is meant to run in one thread (see ``threads``); bands are summe
 from __future__ import annotations
 
 import threading
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,6 +50,13 @@ class PowerSpectra:
         self.band_count = 0 if bank is None else bank.size(1)
         self.groups = [] if bank is None else _band_groups(bank)
         self._local = threading.local()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles go without working memory."""
+        return {k: v for k, v in self.__dict__.items() if k != "_local"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _local=threading.local())
 
     def space(self, count: int) -> Space:
         """The calling thread's memory for so many frames."""
