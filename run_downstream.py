@@ -6,6 +6,7 @@ python3 run_downstream.py -m train -u UPSTREAM -d DOWNSTREAM -n NAME
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
 from pathlib import Path
@@ -25,10 +26,18 @@ def main(argv: list[str] | None = None) -> int:
         namespace = parse(sys.argv[1:] if argv is None else argv, registry.available, lambda: sorted(find_plugins(REPO / "downstream")))
         return _run(namespace)
     except ToolkitError as error:
-        print(f"run_downstream.py: error: {error}", file=sys.stderr)
-        return EXIT_STATUS
+        return _fail(str(error))
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        return _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror))
     except KeyboardInterrupt:
         return 130
+
+
+def _fail(sentence: str, status: int = EXIT_STATUS) -> int:
+    print(f"run_downstream.py: error: {sentence}", file=sys.stderr)
+    return status
 
 
 def _run(namespace: Arguments) -> int:
@@ -38,7 +47,7 @@ def _run(namespace: Arguments) -> int:
     from downstream.runner import Runner, resolve_device
     from utility.experiment.download import set_cache_dir
     from utility.experiment.experiment import open_experiment
-    from utility.training.distributed import join
+    from utility.training.distributed import join, lost_a_peer
 
     torch.multiprocessing.set_sharing_strategy("file_system")
     torch.backends.cudnn.deterministic = not namespace.disable_cudnn
@@ -52,6 +61,10 @@ def _run(namespace: Arguments) -> int:
         experiment = open_experiment(namespace, team, REPO)
         runner = Runner(experiment, team, resolve_device(experiment.args["device"], team.local_rank))
         return getattr(runner, experiment.mode)()
+    except RuntimeError as error:
+        if not lost_a_peer(error):
+            raise
+        return _fail(f"process {team.rank} ends because another process of the run has ended; its message says why", 1)
     finally:
         team.leave()
 

@@ -86,6 +86,8 @@ class Evaluator:
         dealt = self.team.size > 1 and getattr(self.pipeline.downstream, "distributed_evaluation", False)
         if not dealt and not self.team.leads:
             return {}, [], 0, 0
+        if dealt:
+            self.team.share_memory_of([self.pipeline.downstream])
         rank, world = (self.team.rank, self.team.size) if dealt else (0, 1)
         place = Place(self.seed, Stream.EVALUATION, split, rank=rank, world=world, even=False, ratio=self.ratio)
         opened = open_pass(lambda: self.pipeline.loader_of(split), place)

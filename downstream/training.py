@@ -164,6 +164,7 @@ class Trainer:
             self.progress.records[key] += values
         self.progress.step += 1
         self.optimisation.update(self.progress.step)
+        self.team.share_buffers(self.pipeline.trainable.values())
         self.optimisation.epochs_ended(self.progress.epochs_done - before)
         return True, stopping
 
@@ -226,6 +227,7 @@ class Trainer:
                 total_batch_num=progress.epoch_length or len(progress.batch_ids),
             )
             self._line(self.split, {"lr": self.optimisation.lr, "grad_norm": self.optimisation.grad_norm, **self.tracker.take()})
+        self.team.share_memory_of([self.pipeline.downstream])
         progress.records, progress.batch_ids = defaultdict(list), []
 
     def _line(self, split: str, numbers: dict[str, Any]) -> None:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from utility.errors import MissingDependencyError
+from utility.errors import MissingDependencyError, ToolkitError
 
 METRICS = "metrics.jsonl"
 WALL_CLOCK_FIELDS = ("time",)
@@ -60,17 +61,32 @@ class Tracker:
         """Appends one line to ``metrics.jsonl``; ``time`` (local, ISO 8601, always as wide) is added."""
         if self._metrics is not None:
             fields["time"] = datetime.now().isoformat(timespec="milliseconds")
-            self._metrics.write(json.dumps(finite(fields)) + "\n")
-            self._metrics.flush()
+            with self._one_sentence():
+                self._metrics.write(json.dumps(finite(fields)) + "\n")
+                self._metrics.flush()
 
     def sync(self) -> None:
         """Brings everything onto the disk, so that a checkpoint can refer to it."""
         if self._metrics is not None:
-            os.fsync(self._metrics.fileno())
+            with self._one_sentence():
+                os.fsync(self._metrics.fileno())
         if self._writer is not None:
             self._writer.flush()
 
+    @contextmanager
+    def _one_sentence(self) -> Iterator[None]:
+        """What the disk refuses now it would refuse again when the file is closed, so the file is given up."""
+        file = self._metrics
+        try:
+            yield
+        except OSError as error:
+            self._metrics = None
+            with suppress(OSError):
+                file.close()
+            raise ToolkitError(f"could not write {file.name}: {error.strerror or error}; every checkpoint is as it was") from error
+
     def close(self) -> None:
+        """Ends the files of the run."""
         if self._metrics is not None:
             self._metrics.close()
         if self._writer is not None:

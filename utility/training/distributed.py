@@ -84,6 +84,17 @@ class Team:
                     parameter.data.copy_(values)
         self.share_memory_of(modules)
 
+    def share_buffers(self, modules: Iterable[nn.Module]) -> None:
+        """Gives every rank the leader's buffers, in flat blocks; after each update, as DistributedDataParallel does before each forward."""
+        if self.size == 1:
+            return
+        buffers = sorted((b for module in modules for b in module.buffers() if b.numel()), key=lambda b: (str(b.dtype), str(b.device)))
+        for block in _blocks(buffers):
+            flat = torch.cat([b.reshape(-1) for b in block])
+            dist.broadcast(flat, 0)
+            for buffer, values in zip(block, flat.split([b.numel() for b in block]), strict=True):
+                buffer.copy_(values.view_as(buffer))
+
     def share_memory_of(self, modules: Sequence[nn.Module]) -> None:
         """Gives every rank the leader's buffers and extra state (what evaluation may change)."""
         if self.size == 1:
@@ -138,6 +149,11 @@ def join(device: str, backend: str = "nccl", local_rank: int | None = None) -> T
     if size > 1 and not dist.is_initialized():
         dist.init_process_group(f"cpu:gloo,cuda:{backend}" if device.startswith("cuda") else "gloo")
     return team
+
+
+def lost_a_peer(error: BaseException) -> bool:
+    """Whether an error says no more than that another process of the run has ended."""
+    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
 
 
 def _end_with_launcher() -> None:
