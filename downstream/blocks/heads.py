@@ -7,7 +7,7 @@ A head is described in config.yaml as S3PRL does it, and its parameters have S3P
       select: UtteranceLevel
       UtteranceLevel:
         pooling: MeanPooling        # or AttentivePooling, with activation: ReLU, published: false
-        pre_net:                    # optional, per frame before the pooling
+        pre_net:                    # optional, per frame before the pooling; or Convolution, which sees the neighbours
           select: FrameLevel
           FrameLevel: {hiddens: [256], activation: ReLU}
         post_net:                   # optional, a single linear layer otherwise
@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from downstream.blocks.convolution import Convolution
 from downstream.blocks.pooling import POOLINGS, activation_named
 from utility.errors import UnknownNameError
 from utility.training.fields import check_fields, keywords_of
@@ -95,7 +96,7 @@ class UtteranceLevel(nn.Module):
         return self.post_net(self.pooling(features, lengths), torch.ones_like(lengths))
 
 
-HEADS: dict[str, type[nn.Module]] = {"FrameLevel": FrameLevel, "UtteranceLevel": UtteranceLevel}
+HEADS: dict[str, type[nn.Module]] = {"FrameLevel": FrameLevel, "Convolution": Convolution, "UtteranceLevel": UtteranceLevel}
 
 
 def build_head(

@@ -1,0 +1,53 @@
+"""Frames with a view of their neighbours, for features that have little context of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from downstream.blocks.pooling import activation_named, frame_mask
+
+
+class Convolution(nn.Module):
+    """Convolutions over time, each followed by an activation and dropout, and a linear layer on every frame.
+
+    Padding is zeroed before each convolution, so that an utterance's result does not depend on its batch. The number of frames is kept.
+
+    Args:
+        input_dim: width of the features.
+        output_dim: width of the result.
+        channels: widths of the convolutions.
+        kernel_size: frames that a convolution sees; odd.
+        dilations: distance of these frames, one per convolution; 1 by default.
+        activation: a class of torch.nn.
+        dropout: part of the activations that is dropped in training.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        channels: Sequence[int] = (128, 128),
+        kernel_size: int = 5,
+        dilations: Sequence[int] | None = None,
+        activation: str = "ReLU",
+        dropout: float = 0.0,
+    ):
+        super().__init__()
+        ends = list(pairwise([input_dim, *channels]))
+        self.convolutions = nn.ModuleList(
+            nn.Conv1d(*widths, kernel_size, dilation=dilation, padding=kernel_size // 2 * dilation)
+            for widths, dilation in zip(ends, dilations or [1] * len(ends), strict=True)
+        )
+        self.activation, self.dropout = activation_named(activation), nn.Dropout(dropout)
+        self.linear = nn.Linear(channels[-1], output_dim)
+
+    def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, T, input_dim) -> (B, T, output_dim); ``lengths`` (B,) are passed on."""
+        inside = frame_mask(lengths, features.size(1)).unsqueeze(1)
+        hidden = features.transpose(1, 2)
+        for convolution in self.convolutions:
+            hidden = self.dropout(self.activation(convolution(hidden * inside)))
+        return self.linear(hidden.transpose(1, 2)), lengths
