@@ -27,6 +27,7 @@ import yaml
 from utility.errors import FolderInUseError, UsageError
 from utility.experiment.dialect import Dumper
 from utility.experiment.states import list_states
+from utility.experiment.texts import write_text
 
 LOCK = ".lock"
 PREVIOUS = "previous-"
@@ -144,7 +145,7 @@ class ExperimentFolder:
         self.create()
         for name, content in (("args", vars(args) if isinstance(args, argparse.Namespace) else args), ("config", config)):
             text = yaml.dump(dict(content), Dumper=Dumper, sort_keys=True, allow_unicode=True)
-            (self.path / f"{name}_{tag}.yaml").write_text(text, encoding="utf-8")
+            write_text(self.path / f"{name}_{tag}.yaml", text)
 
     def backup(self, source: str | Path, tag: str) -> Path:
         """Copies a settings file to ``<stem>_<tag><suffix>``."""

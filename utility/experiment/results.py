@@ -12,6 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, TypedDict
 
+from utility.experiment.texts import write_text
 from utility.experiment.trackers import finite
 
 PACKAGES = ("torch", "torchaudio", "transformers", "numpy", "scipy", "soundfile", "soxr", "librosa")
@@ -62,10 +63,7 @@ def provenance(device: str) -> dict[str, Any]:
 def write(result: Result, path: Path) -> Path:
     """Writes a result as indented JSON, by way of a temporary file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.tmp")
-    partial.write_text(json.dumps(finite(result), indent=1, default=str) + "\n", encoding="utf-8")
-    partial.replace(path)
-    return path
+    return write_text(path, json.dumps(finite(result), indent=1, default=str) + "\n")
 
 
 def versions() -> dict[str, str]:
