@@ -1,0 +1,244 @@
+"""Two processes train and evaluate together: exact resume, one process's scores, and nobody is left behind.
+
+Most tests fork the ranks with the environment that a launcher gives them; those that use the launcher itself are at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import processes
+from tests.support.compare import assert_same_run, results_of
+from utility.experiment.checkpoint import load
+from utility.experiment.killpoints import VARIABLE
+
+CONFIG = {"runner": {"total_steps": 13}, "downstream_expert": {"datarc": {"sizes": {"train": 26, "dev": 9, "test": 5}}}}
+TASKS = ["toy_task", "toy_dealt_task"]
+
+
+@pytest.fixture(scope="module")
+def by_two(make_toy):
+    """``by_two(task)``: the folder of an undisturbed training by two processes."""
+    done: dict[str, Path] = {}
+
+    def folder(task: str) -> Path:
+        if task not in done:
+            toy = make_toy(task, **CONFIG)
+            toy.finish_ranks()
+            done[task] = toy.folder
+        return done[task]
+
+    return folder
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize(("rank", "point"), [(0, "checkpoint.before_rename:3"), (1, "evaluate.middle:3"), (0, "evaluate.middle:5")])
+def test_a_killed_rank_ends_all_and_the_run_resumes_equal(make_toy, by_two, task, rank, point):
+    if task == "toy_task" and rank == 1:
+        pytest.skip("the leader evaluates alone")
+    toy = make_toy(task, **CONFIG)
+    variables = [{}, {}]
+    variables[rank] = {VARIABLE: point}
+    ranks = toy.run_ranks(environment=variables)
+    assert ranks[rank].status == -signal.SIGKILL, ranks[rank].err
+    assert ranks[1 - rank].status == 1
+    assert ranks[1 - rank].err.endswith(OTHER_ENDED.format(1 - rank))
+    toy.finish_ranks()
+    assert_same_run(toy.folder, by_two(task))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_two_ranks_train_on_different_data(uninterrupted, by_two, task):
+    one, two = load(uninterrupted(task, **CONFIG) / "states-13.ckpt"), load(by_two(task) / "states-13.ckpt")
+    assert (one["EpochLength"], two["EpochLength"], two["WorldSize"]) == (13, 6, 2)
+    assert not all(value.equal(two["Downstream"][name]) for name, value in one["Downstream"].items() if name.startswith("model"))
+
+
+def copied(make_toy, folder: Path, task: str):
+    toy = make_toy(task)
+    shutil.copytree(folder, toy.folder, ignore=shutil.ignore_patterns("results"))
+    return toy
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("split", ["dev", "test", "one"])  # 5 batches, 3 batches, and fewer batches than processes
+def test_two_processes_evaluate_like_one(make_toy, uninterrupted, task, split):
+    alone, together = (copied(make_toy, uninterrupted(task, **CONFIG), task) for _ in range(2))
+    alone.evaluate(split, "dev-best.ckpt")
+    ranks = together.run_ranks(together.evaluation(split, "dev-best.ckpt"))
+    assert [rank.status for rank in ranks] == [0, 0], ranks[0].err + ranks[1].err
+    assert ranks[1].out == ""
+    assert results_of(together.folder) == results_of(alone.folder) != {}
+    logs = [next(toy.folder.glob("results/**/log.log"), toy.folder / "log.log").read_bytes() for toy in (alone, together)]
+    assert logs[0] == logs[1] != b""
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_evaluation_in_training_by_two_is_that_of_the_checkpoint_by_one(make_toy, by_two, task):
+    toy = copied(make_toy, by_two(task), task)
+    for checkpoint in ("dev-best", "states-13"):
+        toy.evaluate("dev", f"{checkpoint}.ckpt")
+        name = f"{checkpoint}/dev.json"
+        assert results_of(toy.folder)[name]["scores"] == results_of(by_two(task))[name]["scores"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_the_number_of_processes_must_stay(make_toy, uninterrupted, by_two, before, after):
+    toy = copied(make_toy, by_two("toy_task") if before == 2 else uninterrupted(**CONFIG), "toy_task")
+    (toy.folder / "states-13.ckpt").unlink()
+    files = sorted(path.name for path in toy.folder.iterdir())
+    ranks = toy.run_ranks(size=after) if after > 1 else [toy.run()]
+    assert [rank.status for rank in ranks] == [2] * after
+    sentence = f"error: the run was trained by {before} process(es) and cannot go on with {after}; start it with {before}\n"
+    assert ranks[0].err.endswith(sentence)
+    assert sorted(path.name for path in toy.folder.iterdir()) == files
+
+
+OTHER_ENDED = "run_downstream.py: error: process {} ends because another process of the run has ended; its message says why\n"
+
+
+def test_an_unknown_upstream_is_one_sentence(make_toy):
+    toy = make_toy(**CONFIG)
+    argv = [word if not word.endswith("toy_upstream") else "fbnk" for word in toy.argv]
+    ranks = toy.run_ranks(argv)
+    assert [rank.status for rank in ranks] == [2, 1]
+    assert ranks[0].err.startswith("run_downstream.py: error: unknown upstream 'fbnk'; did you mean 'fbank'?")
+    assert ranks[0].err.count("\n") == 1
+    assert ranks[1].err == OTHER_ENDED.format(1)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_signal_to_one_rank_stops_all_at_one_step(make_toy, by_two, rank):
+    toy = make_toy("toy_dealt_task", **CONFIG)
+    ranks = toy.start_ranks()
+    processes.wait_until(lambda: (toy.folder / "metrics.jsonl").exists(), "training has begun")
+    ranks[rank].kill(signal.SIGTERM)
+    statuses = [process.wait() for process in ranks]
+    assert statuses[rank] == 143, ranks[rank].err
+    assert statuses[1 - rank] != 0
+    assert toy.steps[-1] < 13
+    toy.finish_ranks()
+    assert_same_run(toy.folder, by_two("toy_dealt_task"))
+
+
+def test_two_teams_in_one_folder(make_toy, by_two):
+    toy = make_toy("toy_dealt_task", **CONFIG)
+    first = toy.start_ranks()
+    processes.wait_until(lambda: (toy.folder / "metrics.jsonl").exists(), "training has begun")
+    os.kill(first[0].pid, signal.SIGSTOP)
+    try:
+        second = toy.run_ranks()
+    finally:
+        os.kill(first[0].pid, signal.SIGCONT)
+    assert second[0].status == 2
+    assert f"error: process {first[0].pid} on " in second[0].err
+    assert second[1].err == OTHER_ENDED.format(1)
+    assert [rank.wait() for rank in first] == [0, 0]
+    assert_same_run(toy.folder, by_two("toy_dealt_task"))
+
+
+LAUNCH = ["-m", "torch.distributed.launch", "--nproc_per_node", "2"]
+
+
+def variables(marker: str, **more: str) -> dict[str, str]:
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "RUN_WHILE_MIN_WAIT": "0", "RUN_WHILE_MAX_WAIT": "0", "TOY_MARKER": marker, **more}
+
+
+def launch(toy, repo: Path, *words: str, **more: str) -> subprocess.Popen:
+    """Starts a command in the repository whose processes can be found by the name of the toy's folder."""
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen(words, cwd=repo, env=variables(toy.place.name, **more), start_new_session=True, **output)
+
+
+def left(toy) -> list[int]:
+    return processes.with_variable(f"TOY_MARKER={toy.place.name}")
+
+
+def ranks_of(toy) -> list[int]:
+    return [pid for pid in left(toy) if f"LOCAL_WORLD_SIZE={2}".encode() in environment_of(pid)]
+
+
+def environment_of(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def test_the_launcher_under_the_loop(repo, make_toy, by_two):
+    """./run_while.sh python3 -m torch.distributed.launch ... -a; a rank is killed once."""
+    toy = make_toy("toy_dealt_task", **CONFIG)
+    loop = launch(toy, repo, "./run_while.sh", "python3", *LAUNCH, "run_downstream.py", *toy.argv)
+    processes.wait_until(lambda: loop.poll() is not None or bool(toy.steps), "a checkpoint")
+    for pid in ranks_of(toy)[:1]:
+        os.kill(pid, signal.SIGKILL)
+    out, _ = loop.communicate(timeout=300)
+    assert loop.returncode == 0, out
+    assert "trial 2 is complete" in out
+    assert_same_run(toy.folder, by_two("toy_dealt_task"))
+    assert left(toy) == []
+
+
+@pytest.mark.slow
+def test_the_launcher_is_killed(repo, make_toy, by_two):
+    """Ranks whose launcher is gone end by themselves, saved, and the folder can be trained in again."""
+    toy = make_toy("toy_dealt_task", **CONFIG)
+    launcher = launch(toy, repo, sys.executable, *LAUNCH, "run_downstream.py", *toy.argv)
+    processes.wait_until(lambda: bool(toy.steps), "a checkpoint")
+    launcher.kill()
+    launcher.communicate(timeout=60)
+    processes.wait_until(lambda: not left(toy), "the ranks end", 15)
+    toy.finish_ranks()
+    assert_same_run(toy.folder, by_two("toy_dealt_task"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_to_the_launcher(repo, make_toy, by_two, number):
+    toy = make_toy("toy_task", **CONFIG)
+    launcher = launch(toy, repo, sys.executable, *LAUNCH, "run_downstream.py", *toy.argv)
+    processes.wait_until(lambda: bool(toy.steps), "a checkpoint")
+    launcher.send_signal(number)
+    launcher.communicate(timeout=120)
+    assert launcher.returncode != 0
+    assert left(toy) == []
+    toy.finish_ranks()
+    assert_same_run(toy.folder, by_two("toy_task"))
+
+
+@pytest.mark.slow
+def test_the_launcher_shows_the_sentence_of_a_wrong_option(repo, make_toy):
+    toy = make_toy(**CONFIG)
+    argv = [word if not word.endswith("toy_upstream") else "fbnk" for word in toy.argv]
+    launcher = launch(toy, repo, sys.executable, *LAUNCH, "run_downstream.py", *argv)
+    out, _ = launcher.communicate(timeout=120)
+    assert launcher.returncode != 0
+    assert "run_downstream.py: error: unknown upstream 'fbnk'; did you mean 'fbank'?" in out
+    assert left(toy) == []
+
+
+@pytest.mark.slow
+def test_ranks_are_killed_again_and_again(make_toy, by_two):
+    """One rank or the other dies at each visit of each place; accumulation crosses the epochs' ends."""
+    kills = 0
+    for task in TASKS:
+        for rank in (0, 1):
+            for name in ("checkpoint.written", "checkpoint.before_remove", "evaluate.middle"):
+                for visit in range(1, 30, 2):
+                    toy = make_toy(task, **CONFIG)
+                    own = [{}, {}]
+                    own[rank] = {VARIABLE: f"{name}:{visit}"}
+                    if all(process.status == 0 for process in toy.run_ranks(environment=own)):
+                        break
+                    kills += 1
+                    toy.finish_ranks()
+                    assert_same_run(toy.folder, by_two(task))
+    assert kills > 20
