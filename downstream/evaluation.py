@@ -115,7 +115,7 @@ class Evaluator:
 
     def _progress(self, split: str, place: Place, opened: Pass) -> Iterator[tuple[int, Any]]:
         quiet = not self.team.leads
-        bar = tqdm(opened.batches, desc=split, total=opened.expected, leave=False, dynamic_ncols=True, disable=quiet, mininterval=0.5)
+        bar = tqdm(self.pipeline.ahead(opened.batches), desc=split, total=opened.expected, leave=False, dynamic_ncols=True, disable=quiet, mininterval=0.5)
         for number, batch in enumerate(bar):
             yield place.rank + number * place.world, batch
 

@@ -133,7 +133,7 @@ class Trainer:
             epoch, skip = progress.epoch, progress.consumed
             opened = open_pass(lambda epoch=epoch: self.pipeline.loader_of(self.split, epoch), self._place(epoch, skip))
             progress.epoch_length = None if opened.expected is None else opened.expected + skip
-            for batch in opened.batches:
+            for batch in self.pipeline.ahead(opened.batches):
                 progress.consumed += 1
                 yield progress.consumed - 1, batch
             if progress.consumed == 0:

@@ -2,7 +2,9 @@
 
 An upstream is any ``nn.Module`` that maps a list of unpadded 1-D waveforms to a dict with ``hidden_states``, a list or tuple of padded
 (B, T, D) tensors from input to output, and that answers ``get_downsample_rates(key) -> int``, the samples per frame. Optional: the key
-``lengths``, (B,) frame counts, and the attribute ``batch_independent``, True where an utterance's states do not depend on its batch.
+``lengths``, (B,) frame counts, and the attributes
+``batch_independent``, True where an utterance's states do not depend on its batch, and ``stateless``, True where they are a function of the
+waveforms alone, without random numbers or traces, so that they may be computed ahead in a thread.
 """
 
 from __future__ import annotations
@@ -120,6 +122,7 @@ class UpstreamBase(nn.Module):
     """
 
     batch_independent = False
+    stateless = False
 
     def __init__(
         self,

@@ -27,6 +27,7 @@ if __package__ in (None, ""):
 
 from upstream.blocks.deltas_cmvn_cpu import fill_deltas, normalise
 from upstream.blocks.power_cpu import BLOCK
+from upstream.blocks.threads import use_threads
 from upstream.registry import build, find
 
 RATE = 16000
@@ -134,9 +135,11 @@ def main(argv: list[str] | None = None) -> int:
         ours, theirs = build(variant), reference(variant)
         for threads in sorted({1, every}):
             torch.set_num_threads(threads)
+            use_threads(threads)
             mine, other = race(ours, theirs, wavs, args.runs)
             print(f"{variant:<15}{threads:>8}{audio / mine:>10.0f}{audio / other:>12.0f}{other / mine:>8.2f}", flush=True)
     torch.set_num_threads(1)
+    use_threads(1)
     parts = stages(wavs, args.runs)
     total = sum(parts.values())
     print(f"\nfbank, one thread: the stages alone give {audio / total:.0f} audio seconds per second")

@@ -72,12 +72,12 @@ def train(steps: int, workers: int) -> tuple[dict[str, float], float, float]:
 
         return measured
 
-    extract = Pipeline.extract
+    states = Pipeline._states
 
     def counted(self, wavs):
         wavs = list(wavs)
         audio[0] += sum(len(w) for w in wavs) / 16000
-        return timed("upstream and featurizer", extract)(self, wavs)
+        return timed("(upstream, in a thread of its own)", states)(self, wavs)
 
     def waiting(iterator: Iterator) -> Iterator:
         while True:
@@ -91,11 +91,12 @@ def train(steps: int, workers: int) -> tuple[dict[str, float], float, float]:
             yield item
 
     DataLoader.__iter__ = lambda self, honest=DataLoader.__iter__: waiting(honest(self))
-    Pipeline.extract = counted
+    Pipeline._states = counted
+    Pipeline.loss = timed("the task's forward, waiting for the upstream", Pipeline.loss)
     Optimisation.backward = timed("backward", Optimisation.backward)
     Optimisation.update = timed("optimizer", Optimisation.update)
     training.checkpoints.save = timed("checkpoints", training.checkpoints.save)
-    Evaluator.__call__ = timed("(evaluation, all of the above in it)", Evaluator.__call__)
+    Evaluator.__call__ = timed("(evaluation, with all that is in it)", Evaluator.__call__)
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         fields = {**{f"runner.{k}": v for k, v in SETTINGS.items()}, "runner.total_steps": steps, "optimizer.lr": 2e-4}
         fields |= {"scheduler.num_warmup_steps": 1400, "downstream_expert.datarc.num_workers": workers}

@@ -14,6 +14,7 @@ from upstream.blocks.deltas_cmvn import add_deltas, cmvn
 from upstream.blocks.kaldi import KaldiFeatures, fbank, mfcc, spectrogram
 from upstream.blocks.kaldi_batch import BatchKaldi
 from upstream.blocks.kaldi_options import WINDOWS, KaldiOptions
+from upstream.blocks.threads import use_threads
 from upstream.registry import build
 from utility.errors import ConfigError, DataError
 
@@ -110,15 +111,18 @@ def test_bit_identical_for_any_number_of_threads(name, wavs):
     try:
         for threads in (1, 2, 4):
             torch.set_num_threads(threads)
+            use_threads(threads)
             results.append(upstream(wavs)["last_hidden_state"])
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
+        use_threads(None)
     assert all(torch.equal(results[0], other) for other in results[1:])
 
 
 def _child_features(wav, threads, queue) -> None:
     torch.set_num_threads(threads)
+    use_threads(threads)
     queue.put(fbank([wav])[0].sum().item())
 
 
@@ -126,10 +130,12 @@ def _child_features(wav, threads, queue) -> None:
 def test_works_in_a_forked_child_after_use_in_the_parent(threads, wavs):
     before = torch.get_num_threads()
     torch.set_num_threads(2)
+    use_threads(2)
     try:
         expected = fbank([wavs[0]])[0].sum().item()
     finally:
         torch.set_num_threads(before)
+        use_threads(None)
     context = multiprocessing.get_context("fork")
     queue = context.SimpleQueue()
     child = context.Process(target=_child_features, args=(wavs[0], threads, queue))

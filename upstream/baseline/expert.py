@@ -27,6 +27,8 @@ class UpstreamExpert(UpstreamBase):
             (off: as in S3PRL; Kaldi's features never do).
     """
 
+    stateless = True
+
     def __init__(self, ckpt: str | None = None, model_config: str | Path | None = None, batch_independent: bool = False, **kwargs: Any):
         super().__init__(**kwargs)
         path = model_config or DEFAULT_CONFIG

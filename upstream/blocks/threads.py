@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import torch
+from torch.utils.data import get_worker_info
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -22,6 +23,7 @@ class _Pools:
     """The pool of this process. A forked child inherits no threads, and perhaps a locked lock, so it begins anew."""
 
     def __init__(self):
+        self.wanted: int | None = None
         self.forget()
         if hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self.forget)
@@ -40,20 +42,29 @@ class _Pools:
             return self.pool
 
 
+def use_threads(count: int | None) -> None:
+    """Sets the number of workers of this process; None = as many as :func:`workers` finds fit."""
+    _pools.wanted = count
+
+
 def workers() -> int:
-    """Threads in use: PyTorch's setting for the calling thread, at most the cores that the process may run on."""
+    """Threads to use: the process's share of the cores, at most ``OMP_NUM_THREADS`` where that is set, one in a data-loader worker."""
+    if _pools.wanted is not None:
+        return _pools.wanted
+    if get_worker_info() is not None:
+        return 1
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(torch.get_num_threads(), cores)
+    share = max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    limit = os.environ.get("OMP_NUM_THREADS", "")
+    return min(share, int(limit)) if limit.isdigit() and int(limit) > 0 else share
 
 
 def in_threads(work: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
-    """``[work(item) for item in items]`` in single-threaded workers.
-
-    Where PyTorch is set to one thread (data-loader workers, for example), the calling thread does it all.
-    """
-    if torch.get_num_threads() == 1:
+    """``[work(item) for item in items]`` in single-threaded workers; in the calling thread if that is single-threaded and one is enough."""
+    count = workers()
+    if count == 1 and torch.get_num_threads() == 1:
         return [work(item) for item in items]
-    return list(_pools.of(workers()).map(work, items))
+    return list(_pools.of(count).map(work, items))
 
 
 def _started(count: int) -> ThreadPoolExecutor:

@@ -80,6 +80,7 @@ class UpstreamExpert(nn.Module):
     """
 
     batch_independent = True
+    stateless = True
 
     def __init__(self, ckpt: str | None = None, model_config: str | Path | None = None, refresh: bool = False, **options: Any):
         super().__init__()

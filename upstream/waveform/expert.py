@@ -14,6 +14,7 @@ class UpstreamExpert(nn.Module):
     """One hidden state, (B, T, 1): the zero-padded samples."""
 
     batch_independent = True
+    stateless = True
     output_dim = 1
 
     def __init__(self, ckpt: str | None = None, model_config: str | None = None, **kwargs: Any):
