@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from downstream.interfaces import DownstreamBase, Outcome, Score
@@ -62,8 +61,7 @@ class DownstreamExpert(DownstreamBase):
 
     def _logits(self, features: list[Tensor]) -> Tensor:
         """List of (T_i, D) -> (B, 48)."""
-        lengths = torch.tensor([len(feature) for feature in features], device=features[0].device)
-        return self.model(self.connector(pad_sequence(features, batch_first=True)), lengths)
+        return self.model(self.connector(torch.cat(features)), [len(feature) for feature in features])
 
     def forward(self, split: str, features: list[Tensor], labels: list[int], records: dict[str, list], **kwargs: Any) -> Tensor:
         """The loss of one batch.

@@ -18,16 +18,14 @@ class Model(nn.Module):
         self.norm = nn.LayerNorm(input_dim)
         self.linear = nn.Linear(input_dim, output_class_num)
 
-    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+    def forward(self, frames: Tensor, lengths: list[int]) -> Tensor:
         """
         Args:
-            features: (B, T, input_dim), padded.
-            lengths: (B,), the number of true frames of each item.
+            frames: (sum of lengths, input_dim), the frames of all items one after the other, so that there is no padding to mask.
+            lengths: the number of frames of each item.
 
         Returns:
             logits (B, output_class_num).
         """
-        inside = torch.arange(features.size(1), device=features.device) < lengths.unsqueeze(1)
-        hidden = features.relu() * inside.unsqueeze(-1)
-        mean = hidden.sum(dim=1) / lengths.clamp(min=1).unsqueeze(1)
-        return self.linear(self.norm(mean))
+        means = [item.mean(dim=0) for item in frames.relu().split(lengths)]
+        return self.linear(self.norm(torch.stack(means)))
