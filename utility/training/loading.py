@@ -8,7 +8,6 @@ instead of replaying it. It makes no difference how many workers there are.
 from __future__ import annotations
 
 import os
-import signal
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from torch.utils.data.distributed import DistributedSampler
 
 from utility.training.packing import Packing, Unpacked
 from utility.training.seeding import Stream, number_of, seed_everything
+from utility.training.signals import held_back, leave_to_the_main_process
 
 
 @dataclass(frozen=True)
@@ -183,10 +183,17 @@ class _WorkerStart:
     then: Callable[[int], None] | None
 
     def __call__(self, worker: int) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        leave_to_the_main_process()
         if self.then is not None:
             self.then(worker)
+
+
+class _Loader(DataLoader):
+    """Starts its workers while signals wait."""
+
+    def __iter__(self) -> Iterator:
+        with held_back():
+            return super().__iter__()
 
 
 def _rebuild(loader: DataLoader, dataset: Dataset, how: dict[str, Any]) -> DataLoader:
@@ -194,7 +201,7 @@ def _rebuild(loader: DataLoader, dataset: Dataset, how: dict[str, Any]) -> DataL
     if not isinstance(dataset, IterableDataset):  # the order of a stream depends on the number of its workers
         workers = min(workers, max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     options: dict[str, Any] = {"prefetch_factor": loader.prefetch_factor} if workers else {}
-    return DataLoader(
+    return _Loader(
         dataset,
         num_workers=workers,
         collate_fn=Packing(loader.collate_fn) if workers else loader.collate_fn,

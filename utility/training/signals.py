@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
+
+WATCHED = (signal.SIGTERM, signal.SIGINT)
+WORKER_GRACE_SECONDS = 60
 
 
 class StopRequest:
@@ -13,14 +18,12 @@ class StopRequest:
         signal: number of the signal that came, 0 if none did.
     """
 
-    WATCHED = (signal.SIGTERM, signal.SIGINT)
-
     def __init__(self) -> None:
         self.signal = 0
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> StopRequest:
-        self._before = {number: signal.signal(number, self._remember) for number in self.WATCHED}
+        self._before = {number: signal.signal(number, self._remember) for number in WATCHED}
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -42,3 +45,29 @@ class StopRequest:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         self._before = {}
+
+
+@contextmanager
+def held_back() -> Iterator[None]:
+    """Keeps signals waiting while loader workers are started, so that none reaches a worker before :func:`leave_to_the_main_process`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def leave_to_the_main_process() -> None:
+    """For a loader worker: signals to the whole group (Ctrl-C, a scheduler's SIGTERM) are the main process's to answer.
+
+    That one needs its workers to finish the step, and ends them itself. A SIGTERM still ends the worker, but only after a while; a second
+    one ends it at once.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_later)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
+
+
+def _end_later(number: int, frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
+    signal.alarm(WORKER_GRACE_SECONDS)
