@@ -1,0 +1,101 @@
+"""What every task of the repository has to do: train, survive, evaluate alone and in two processes, answer a user's recordings.
+
+A new task joins by being there; ``tests/downstream/<task>/conformance.py`` gives its smallest form.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from downstream.interfaces import DownstreamBase
+from tests.runner.conftest import free_port
+from tests.support.compare import assert_same_run, results_of
+from utility.experiment.killpoints import VARIABLE
+from utility.experiment.plugins import find_plugins, load_plugin
+
+TASKS = find_plugins(Path(__file__).resolve().parents[2] / "downstream")
+COMMON = (
+    "config.runner.total_steps=5,,config.runner.log_step=2,,config.runner.eval_step=3,,config.runner.save_step=2,,"
+    "config.runner.gradient_accumulate_steps=2,,config.runner.tensorboard=False,,config.downstream_expert.datarc.num_workers={workers}"
+)
+
+
+class Conforming:
+    """A task with its smallest corpus, and the commands of its trainings."""
+
+    def __init__(self, name: str, server, place: Path):
+        self.name, self.server, self.place = name, server, place
+        self.small = importlib.import_module(f"tests.downstream.{name}.conformance").prepare(place / "corpus")
+        self.done = self.train("whole", workers=1)
+
+    def argv(self, folder: str, workers: int) -> list[str]:
+        override = f"{COMMON.format(workers=workers)},,{self.small['override']}"
+        flags = ["-u", self.small["upstream"], "-d", self.name, "-p", str(self.place / folder), "-o", override, "--device", "cpu"]
+        return [*flags, *(["-c", self.small["config"]] if "config" in self.small else [])]
+
+    def train(self, folder: str, workers: int) -> Path:
+        process = self.server.run(self.argv(folder, workers), self.place)
+        assert process.status == 0, process.err
+        (self.place / folder / "log.log").touch()
+        return self.place / folder
+
+    def evaluate(self, *environments: dict[str, str]) -> None:
+        argv = ["-m", "evaluate", "-t", "test", "-e", str(self.done), "--device", "cpu"]
+        ranks = [self.server.start(argv, self.place, environment=e) for e in environments or [{}]]
+        for rank in ranks:
+            assert rank.wait() == 0, rank.err
+
+
+@pytest.fixture(scope="module", params=sorted(TASKS))
+def task(request, server, tmp_path_factory) -> Conforming:
+    return Conforming(request.param, server, tmp_path_factory.mktemp(request.param))
+
+
+def test_a_killed_training_ends_like_the_undisturbed(task):
+    process = task.server.run(task.argv("killed", workers=0), task.place, environment={VARIABLE: "checkpoint.before_rename:3"})
+    assert process.status == -signal.SIGKILL
+    process = task.server.run([*task.argv("killed", workers=2), "-a"], task.place)
+    assert process.status == 0, process.err
+    (task.place / "killed" / "log.log").touch()
+    assert_same_run(task.place / "killed", task.done)
+
+
+def test_two_processes_evaluate_as_one(task):
+    task.evaluate()
+    alone = results_of(task.done)
+    port = str(free_port())
+    group = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    task.evaluate(*({**group, "RANK": str(rank), "LOCAL_RANK": str(rank)} for rank in (0, 1)))
+    assert results_of(task.done) == alone
+    (path,) = [name for name in alone if name.endswith("test.json") and name.startswith("states-")]
+    declared = [score for score in alone[path]["scores"].values() if score["higher_is_better"] is not None]
+    assert declared
+    assert all(np.isfinite(score["value"]) and score["unit"] for score in declared)
+
+
+def test_it_answers_recordings_or_says_that_it_does_not(task):
+    expert = load_plugin(TASKS[task.name], "DownstreamExpert")
+    soundfile.write(task.place / "stereo.wav", np.random.default_rng(0).normal(0, 0.1, (44100, 2)), 44100)
+    files = [str(task.place / "stereo.wav")] * (2 if expert.inference_inputs == "pairs" else 1)
+    process = task.server.run(["-m", "inference", "-t", *files, "-e", str(task.done), "--device", "cpu"], task.place)
+    if expert.inference_inputs == "none" or expert.inference is DownstreamBase.inference:
+        assert process.status == 2
+        assert "has no inference" in process.err
+        return
+    assert process.status == 0, process.err
+    (answer,) = [json.loads(line) for line in process.out.splitlines()]
+    assert len(answer) > 1
+
+
+def test_it_declares_what_the_runner_needs(task):
+    expert = load_plugin(TASKS[task.name], "DownstreamExpert")
+    assert issubclass(expert, DownstreamBase)
+    assert expert.splits
+    assert expert.task_version >= 1
