@@ -21,7 +21,7 @@ from utility.errors import UsageError
 from utility.experiment.checkpoint import prune
 from utility.experiment.experiment import Experiment
 from utility.experiment.folder import time_tag
-from utility.experiment.trackers import Tracker
+from utility.experiment.trackers import Tracker, import_mlflow
 from utility.training.distributed import Team
 from utility.training.seeding import Stream, seed_everything
 from utility.training.signals import StopRequest
@@ -59,6 +59,8 @@ class Runner:
                 prune(self.experiment.folder.path, self.experiment.runner.max_keep)
             self._say(f"[Runner] - training is complete already, at step {trainer.progress.step}")
             return 0
+        if self.experiment.runner.mlflow:
+            import_mlflow()  # before anything is changed
         with closing(self._prepare_folder()) as tracker:
             trainer.run(tracker)
         where = f"in {self.experiment.folder.path}"

@@ -70,6 +70,7 @@ EXAMPLE = ["-u", "fbank", "-d", "example"]
         (["-m", "train", "-e", "nowhere"], ["nowhere"]),
         (["-m", "evaluate", "-t", "test", "-e", "nowhere.ckpt"], ["nowhere.ckpt"]),
         (["-m", "inference", "-t", "x.wav"], ["-e"]),
+        ([*EXAMPLE, "-n", "x", "--hub", "huggingface"], ["-u FOLDER"]),
         (["-u", "baseline_local", "-d", "example", "-n", "x"], ["baseline_local", "-g"]),
         (["-u", "fbank", "-d", "speech_commands", "-n", "x"], ["speech_commands_root"]),
     ],

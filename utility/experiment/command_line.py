@@ -133,7 +133,7 @@ _OPTIONS: dict[str, list[_Option]] = {
         _Option(("--upstream_feature_normalize",), False, "layer-normalise each layer before the weighted sum"),
         _Option(("--upstream_model_name",), "model.pt", "huggingface hub: checkpoint file in the repository", {"metavar": "FILE"}),
         _Option(("--upstream_revision",), None, "huggingface hub: commit hash", {"metavar": "HASH"}),
-        _Option(("--hub",), "torch", f"where -u is looked up: {' or '.join(HUBS)}", {"type": _word("hub", HUBS)}),
+        _Option(("--hub",), "torch", "where -u is looked up; torch is the only one that runs no foreign code", {"type": _word("hub", HUBS)}),
     ],
     "machine": [
         _Option(("--device",), "auto", f"one of {', '.join(DEVICES)}", {"type": _device}),
@@ -198,6 +198,11 @@ def _refuse_rest(rest: Sequence[str]) -> None:
 
 def _check(arguments: Arguments) -> None:
     """Faults that the options show together, before anything is read."""
+    if arguments.hub == "huggingface":
+        raise UsageError(
+            "--hub huggingface would run code from a download: fetch it with `huggingface-cli download REPOSITORY --local-dir FOLDER`, "
+            "read it, and give it as -u FOLDER -k FOLDER/model.pt"
+        )
     if str(arguments.push_to_hf_hub).lower() not in _FALSE_WORDS:
         raise UsageError("--push_to_hf_hub is not part of this toolkit yet: after training run `huggingface-cli upload REPOSITORY EXPDIR`")
 

@@ -33,9 +33,11 @@ class Tracker:
 
     def __init__(self, folder: Path | None = None, tensorboard: bool = False, mlflow: bool = False, step: int = 0):
         self.scalars: dict[str, float] = {}
+        self._mlflow = import_mlflow() if folder and mlflow else None
         self._metrics = (folder / METRICS).open("a", encoding="utf-8") if folder else None
         self._writer = _event_writer(folder, step) if folder and tensorboard else None
-        self._mlflow = _mlflow_run(folder) if folder and mlflow else None
+        if self._mlflow is not None:
+            self._mlflow.start_run(run_name=folder.name)
 
     def add_scalar(self, tag: str, scalar_value: Any, global_step: int | None = None, *args: Any, **kwargs: Any) -> None:
         """Logs one number; a tensor of one element is a number."""
@@ -101,12 +103,16 @@ def _event_writer(folder: Path, step: int) -> Any:
     return SummaryWriter(str(folder), purge_step=step + 1)
 
 
-def _mlflow_run(folder: Path) -> Any:
+def import_mlflow() -> Any:
+    """The module.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
     try:
         import mlflow
     except ImportError as error:
         raise MissingDependencyError("mlflow", "runner.mlflow: true") from error
-    mlflow.start_run(run_name=folder.name)
     return mlflow
 
 

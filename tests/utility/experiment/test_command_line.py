@@ -61,7 +61,7 @@ def test_short_options_mean_the_long_ones():
         ("--device cuda:3", "device", "cuda:3"),
         ("-t a.wav folder", "evaluate_split", ["a.wav", "folder"]),
         ("--upstream_tr", "upstream_trainable", True),
-        ("--hub huggingface", "hub", "huggingface"),
+        ("--hub torch", "hub", "torch"),
         ("--push_to_hf_hub False", "push_to_hf_hub", "False"),
         ("--output o.jsonl", "output", "o.jsonl"),
         ("--allow_pipes", "allow_pipes", True),
@@ -101,6 +101,7 @@ def test_default_list_is_not_shared():
         ("-t", "evaluate_split"),
         ("--upstream_feature_", "ambiguous"),
         ("--push_to_hf_hub True", "huggingface-cli upload"),
+        ("--hub huggingface", "huggingface-cli download"),
     ],
 )
 def test_faults_are_one_sentence(line, sentence):
