@@ -114,8 +114,8 @@ class Evaluator:
         return (records if merge else separate), ids, items
 
     def _progress(self, split: str, place: Place, opened: Pass) -> Iterator[tuple[int, Any]]:
-        quiet = not self.team.leads
-        bar = tqdm(self.pipeline.ahead(opened.batches), desc=split, total=opened.expected, leave=False, dynamic_ncols=True, disable=quiet, mininterval=0.5)
+        batches, look = self.pipeline.ahead(opened.batches), {"leave": False, "dynamic_ncols": True, "mininterval": 0.5}
+        bar = tqdm(batches, desc=split, total=opened.expected, disable=not self.team.leads, **look)
         for number, batch in enumerate(bar):
             yield place.rank + number * place.world, batch
 

@@ -133,7 +133,7 @@ _OPTIONS: dict[str, list[_Option]] = {
         _Option(("--upstream_feature_normalize",), False, "layer-normalise each layer before the weighted sum"),
         _Option(("--upstream_model_name",), "model.pt", "huggingface hub: checkpoint file in the repository", {"metavar": "FILE"}),
         _Option(("--upstream_revision",), None, "huggingface hub: commit hash", {"metavar": "HASH"}),
-        _Option(("--hub",), "torch", "where -u is looked up; torch is the only one that runs no foreign code", {"type": _word("hub", HUBS)}),
+        _Option(("--hub",), "torch", "where -u is looked up: torch (the other runs foreign code)", {"type": _word("hub", HUBS)}),
     ],
     "machine": [
         _Option(("--device",), "auto", f"one of {', '.join(DEVICES)}", {"type": _device}),
