@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, TypedDict
@@ -66,6 +67,7 @@ def write(result: Result, path: Path) -> Path:
     return write_text(path, json.dumps(finite(result), indent=1, default=str) + "\n")
 
 
+@cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the installed packages that can move a number."""
     found = {"python": sys.version.split()[0], "system": platform.platform()}
@@ -77,6 +79,7 @@ def versions() -> dict[str, str]:
     return found
 
 
+@cache
 def git_hash() -> str | None:
     """The commit of this source tree (with ``+`` when files differ from it), None outside a checkout."""
     here = Path(__file__).resolve().parent
