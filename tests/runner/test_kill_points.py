@@ -222,7 +222,7 @@ def test_a_fresh_run_is_killed_while_it_moves_the_old_one_aside(make_toy, uninte
     assert_same_run(old.folder, uninterrupted())
 
 
-KILLS = ["evaluate.middle:7", "checkpoint.before_rename:2"]
+KILLS = ["checkpoint.before_rename:3"]
 
 
 def test_the_real_loop_with_real_processes(repo, make_toy, uninterrupted):
@@ -239,7 +239,7 @@ def test_the_real_loop_with_real_processes(repo, make_toy, uninterrupted):
     words = [str(repo / "run_while.sh"), "python3", str(script), *toy.argv]
     done = subprocess.run(words, cwd=toy.place, env=variables, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    assert [f"trial {n} ended with status 137" in done.stderr for n in (1, 2, 3)] == [True, True, False]
+    assert [f"trial {n} ended with status 137" in done.stderr for n in (1, 2)] == [True, False]
     assert "training is complete at step 17" in done.stdout
     assert_same_run(toy.folder, uninterrupted())
     assert processes.with_variable(f"TOY_MARKER={toy.place.name}") == []

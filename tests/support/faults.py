@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-NTH, FOLDER, REPORT = "FAULT_NTH", "FAULT_FOLDER", "FAULT_REPORT"
+NTH, FOLDER, REPORT, AT, SIGNALS = "FAULT_NTH", "FAULT_FOLDER", "FAULT_REPORT", "FAULT_AT", "FAULT_SIGNALS"
 
 _CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.truncate", "shutil.copyfile", "shutil.move"}
 
@@ -83,3 +83,36 @@ def _is_change(event: str, arguments: tuple[Any, ...], folder: str) -> bool:
         return False
     writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
     return event != "open" or (bool(arguments[2] & writes) and Path(path).name != ".lock")
+
+
+def signal_at() -> None:
+    """Sends this process the signals of ``FAULT_SIGNALS`` (numbers) when it reaches ``FAULT_AT`` (``place:visit``).
+
+    Places: ``start`` (before the experiment is opened), ``build`` (the models are being built), ``update`` (the optimizer has moved) and
+    the named kill points.
+    """
+    from downstream import evaluation, runner
+    from downstream.optimisation import Optimisation
+    from utility.experiment import checkpoint, experiment
+
+    place, _, visit = os.environ[AT].partition(":")
+    left, signals = [int(visit or 1)], [int(number) for number in os.environ[SIGNALS].split()]
+
+    def reached(name: str) -> None:
+        left[0] -= name == place
+        if name == place and left[0] == 0:
+            for number in signals:
+                os.kill(os.getpid(), number)
+
+    evaluation.reach = checkpoint.reach = reached
+    experiment.open_experiment = _announced(experiment.open_experiment, lambda: reached("start"))
+    runner.Pipeline = _announced(runner.Pipeline, lambda: reached("build"))
+    Optimisation.update = _announced(Optimisation.update, lambda: reached("update"))
+
+
+def _announced(function: Callable, announce: Callable[[], None]) -> Callable:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        announce()
+        return function(*args, **kwargs)
+
+    return wrapped
