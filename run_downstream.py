@@ -14,16 +14,20 @@ from pathlib import Path
 from upstream import registry
 from utility.errors import EXIT_STATUS, ToolkitError
 from utility.experiment.command_line import Arguments, parse
-from utility.experiment.plugins import find_plugins
+from utility.experiment.plugins import find_plugins, find_task
 
-REPO = Path(__file__).resolve().parent
+TASKS = Path(__file__).resolve().parent / "downstream"
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command line; returns the exit status: 0, 2 for a user's error (one sentence on stderr), 128 + N after signal N."""
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
-        namespace = parse(sys.argv[1:] if argv is None else argv, registry.available, lambda: sorted(find_plugins(REPO / "downstream")))
+        namespace = parse(sys.argv[1:] if argv is None else argv, registry.available, lambda: sorted(find_plugins(TASKS)))
+        if namespace.upstream:
+            registry.find(namespace.upstream)
+        if namespace.downstream:
+            find_task(namespace.downstream, TASKS)
         return _run(namespace)
     except ToolkitError as error:
         return _fail(str(error))
@@ -41,7 +45,7 @@ def _fail(sentence: str, status: int = EXIT_STATUS) -> int:
 
 
 def _run(namespace: Arguments) -> int:
-    """Everything that needs torch, so that ``-h`` and a wrong flag are answered at once."""
+    """Everything that needs torch, so that ``-h``, a wrong flag and a wrong name are answered at once."""
     import torch
 
     from downstream.runner import Runner, resolve_device
@@ -58,7 +62,7 @@ def _run(namespace: Arguments) -> int:
     device = "cuda" if torch.cuda.is_available() and namespace.device in ("auto", "cuda") else namespace.device
     team = join(device, namespace.backend, namespace.local_rank)
     try:
-        experiment = open_experiment(namespace, team, REPO)
+        experiment = open_experiment(namespace, team, TASKS)
         runner = Runner(experiment, team, resolve_device(experiment.args["device"], team.local_rank))
         return getattr(runner, experiment.mode)()
     except RuntimeError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -20,6 +21,8 @@ from utility.errors import CheckpointError, UnknownNameError, UsageError
 from utility.experiment.experiment import Experiment
 from utility.experiment.plugins import load_plugin
 from utility.training.specaug import SpecAug
+
+log = logging.getLogger(__name__)
 
 
 class Ahead(tuple):
@@ -197,7 +200,8 @@ def _check_rate(args: Mapping[str, Any], task: nn.Module) -> None:
 def _autocast_type(runner: Any, device: str) -> torch.dtype | None:
     kind = runner.amp or ("fp16" if runner.fp16 else None)
     if kind == "fp16" and not device.startswith("cuda"):
-        return None  # as in S3PRL: half precision is for GPUs
+        log.warning("fp16 is for GPUs: on %s the run goes on in full precision, as in S3PRL (runner.amp: bf16 works there)", device)
+        return None
     return {"bf16": torch.bfloat16, "fp16": torch.float16, None: None}[kind]
 
 

@@ -244,3 +244,34 @@ def test_weights_alone_with_init(train, tmp_path):
     assert state["Step"] == 1
     first, second = load(tmp_path / "run" / "states-6.ckpt")["Downstream"], state["Downstream"]
     assert (first["linear.weight"] - second["linear.weight"]).abs().max() < 0.05
+
+
+def test_a_trainable_upstream_is_trained_and_saved(train, tmp_path):
+    assert train(upstream="example", flags=("-f",), runner={"max_keep": 9}) == 0
+    first, last = (load(tmp_path / "run" / f"states-{step}.ckpt")["Upstream"] for step in (3, 6))
+    assert any((first[name] - last[name]).abs().max() > 0 for name in first)
+    assert evaluate(tmp_path / "run", "test") == 0
+    before = load(tmp_path / "run" / "states-6.ckpt")
+    assert main(["-m", "train", "-e", str(tmp_path / "run" / "states-3.ckpt"), "-d", PLUGIN, "--device", "cpu"]) == 0
+    after = load(tmp_path / "run" / "states-6.ckpt")
+    assert all(torch.equal(before["Upstream"][name], after["Upstream"][name]) for name in first)
+
+
+def test_a_frozen_upstream_is_not_saved(train, tmp_path):
+    assert train(upstream="example") == 0
+    assert "Upstream" not in load(tmp_path / "run" / "states-6.ckpt")
+
+
+@pytest.mark.parametrize(("flags", "layers"), [((), (2,)), (("-s", "PR"), (2,)), (("-l", "-1"), None)])
+def test_layer_weights_are_there_only_for_several_layers(train, tmp_path, flags, layers):
+    assert train(upstream="example", flags=(*flags, "--upstream_feature_normalize")) == 0
+    weights = load(tmp_path / "run" / "states-6.ckpt")["Featurizer"]
+    assert (weights["weights"].shape if layers else len(weights)) == (layers or 0)
+
+
+def test_the_seed_decides(train, tmp_path):
+    for name, seed in (("one", "1"), ("again", "1"), ("two", "2")):
+        assert train(name=name, flags=("--seed", seed)) == 0
+    one, again, two = (load(tmp_path / name / "states-6.ckpt")["Downstream"]["linear.weight"] for name in ("one", "again", "two"))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, two)

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from utility.errors import CheckpointError, UnknownNameError, UsageError
+from utility.errors import CheckpointError, UsageError
 from utility.experiment import checkpoint as checkpoints
 from utility.experiment.command_line import Arguments
 from utility.experiment.config import RunnerConfig, check_runner, check_sections, load_config
 from utility.experiment.folder import ExperimentFolder
 from utility.experiment.override import apply_override, parse_override
-from utility.experiment.plugins import find_plugins
+from utility.experiment.plugins import find_task
 from utility.training.distributed import Team
 
 log = logging.getLogger(__name__)
@@ -66,13 +66,13 @@ class Experiment:
         return self.folder.results(self.checkpoint.name if self.checkpoint else None)
 
 
-def open_experiment(namespace: Arguments, team: Team, repo: Path) -> Experiment:
+def open_experiment(namespace: Arguments, team: Team, tasks: Path) -> Experiment:
     """Applies ``-a``, ``-e``, ``-i``, ``-c`` and ``-o`` in their order.
 
     Args:
         namespace: the parsed command line.
         team: the processes of the run; the leader alone decides which checkpoint is used.
-        repo: root of the repository, for the default configs.
+        tasks: the folder of the tasks, where a name and its default config are looked for.
 
     Raises:
         ToolkitError: whatever a user can have got wrong.
@@ -88,11 +88,11 @@ def open_experiment(namespace: Arguments, team: Team, repo: Path) -> Experiment:
         _require(args, given)
         args["expdir"] = str(_fresh_place(args))
         state, path = _read(Path(args["init_ckpt"]), team, "evaluate") if args["init_ckpt"] else ({}, None)
-        config = load_config(args["config"] or find_task(args["downstream"], repo) / "config.yaml")
+        config = load_config(args["config"] or find_task(args["downstream"], tasks) / "config.yaml")
     apply_override(options, args, config, _note if team.leads else _quiet)
     check_sections(config, training=args["mode"] == "train")
     runner = check_runner(config, training=args["mode"] == "train")
-    task = find_task(args["downstream"], repo)
+    task = find_task(args["downstream"], tasks)
     return Experiment(args, config, runner, ExperimentFolder(args["expdir"]), task, state, path, resumes=past is not None)
 
 
@@ -170,18 +170,3 @@ def _require(args: dict[str, Any], given: set[str]) -> None:
     for name, flag in (("upstream", "-u"), ("downstream", "-d")):
         if not args[name]:
             raise UsageError(f"no {name} is given: {flag} NAME, or take up a past experiment with -e; -h lists the names")
-
-
-def find_task(name_or_path: str, repo: Path) -> Path:
-    """The folder of a task: by its name below ``downstream/``, or by the path of a folder elsewhere.
-
-    Raises:
-        UnknownNameError: there is no such task.
-    """
-    known = find_plugins(repo / "downstream")
-    path = Path(name_or_path).expanduser()
-    if name_or_path in known:
-        return known[name_or_path]
-    if path.is_dir():
-        return path.resolve()
-    raise UnknownNameError("downstream", name_or_path, known)

@@ -13,7 +13,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
-from utility.errors import MissingDependencyError, ToolkitError, UsageError
+from utility.errors import MissingDependencyError, ToolkitError, UnknownNameError, UsageError
 
 ROOT = Path(__file__).resolve().parents[2]
 EXPERT_FILE = "expert.py"
@@ -24,6 +24,21 @@ _OURS = frozenset({"upstream", "downstream", "utility", "preprocess"})
 def find_plugins(root: Path) -> dict[str, Path]:
     """The folders directly below ``root`` that hold an ``expert.py``, by name, sorted; those named ``_...`` or ``....`` are left out."""
     return {e.parent.name: e.parent for e in sorted(Path(root).glob(f"*/{EXPERT_FILE}")) if e.parent.name[0] not in "._"}
+
+
+def find_task(name_or_path: str, root: Path) -> Path:
+    """The folder of a downstream task: by its name below ``root``, or by the path of a folder elsewhere.
+
+    Raises:
+        UnknownNameError: there is no such task.
+    """
+    known = find_plugins(root)
+    path = Path(name_or_path).expanduser()
+    if name_or_path in known:
+        return known[name_or_path]
+    if path.is_dir():
+        return path.resolve()
+    raise UnknownNameError("downstream", name_or_path, known)
 
 
 def load_plugin(folder: Path, class_name: str) -> type:
