@@ -38,11 +38,16 @@ def by_two(make_toy):
     return folder
 
 
-@pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize(("rank", "point"), [(0, "checkpoint.before_rename:3"), (1, "evaluate.middle:3"), (0, "evaluate.middle:5")])
+@pytest.mark.parametrize(
+    ("task", "rank", "point"),
+    [
+        ("toy_task", 0, "checkpoint.before_rename:3"),
+        ("toy_task", 0, "evaluate.middle:5"),
+        ("toy_dealt_task", 0, "evaluate.middle:5"),
+        ("toy_dealt_task", 1, "evaluate.middle:3"),
+    ],
+)
 def test_a_killed_rank_ends_all_and_the_run_resumes_equal(make_toy, by_two, task, rank, point):
-    if task == "toy_task" and rank == 1:
-        pytest.skip("the leader evaluates alone")
     toy = make_toy(task, **CONFIG)
     variables = [{}, {}]
     variables[rank] = {VARIABLE: point}
@@ -174,7 +179,19 @@ def environment_of(pid: int) -> list[bytes]:
 
 
 def test_the_launcher_under_the_loop(repo, make_toy, by_two):
-    """./run_while.sh python3 -m torch.distributed.launch ... -a; a rank is killed once."""
+    """./run_while.sh python3 -m torch.distributed.launch ... -a takes up a run that was killed."""
+    toy = make_toy("toy_dealt_task", **CONFIG)
+    toy.run_ranks(environment=[{VARIABLE: "checkpoint.before_rename:3"}])
+    loop = launch(toy, repo, "./run_while.sh", "python3", *LAUNCH, "run_downstream.py", *toy.argv)
+    out, _ = loop.communicate(timeout=300)
+    assert loop.returncode == 0, out
+    assert "trial 1 is complete" in out
+    assert_same_run(toy.folder, by_two("toy_dealt_task"))
+    assert left(toy) == []
+
+
+@pytest.mark.slow
+def test_a_rank_is_killed_under_the_loop(repo, make_toy, by_two):
     toy = make_toy("toy_dealt_task", **CONFIG)
     loop = launch(toy, repo, "./run_while.sh", "python3", *LAUNCH, "run_downstream.py", *toy.argv)
     processes.wait_until(lambda: loop.poll() is not None or bool(toy.steps), "a checkpoint")
