@@ -21,7 +21,7 @@ import yaml
 if __package__ in (None, ""):
     import _root  # noqa: F401
 
-from utility.errors import EXIT_STATUS, ConfigError, DataError, ToolkitError, UnknownNameError, did_you_mean
+from utility.errors import EXIT_STATUS, ConfigError, DataError, ToolkitError, UnknownNameError, did_you_mean, program
 from utility.experiment.download import download
 
 TABLE = Path(__file__).resolve().parent / "lists.yaml"
@@ -138,6 +138,7 @@ def describe(entry: Entry) -> str:
     return f"{entry.name}\n    for {entry.task}, {size}{remark}, to {entry.target}\n    {entry.licence}; {entry.source}"
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns the exit status."""
     parser = argparse.ArgumentParser(description="download lists and lexicons that tasks read")
@@ -146,12 +147,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("data"), help="folder to write to (default: data/)")
     parser.add_argument("--table", type=Path, default=TABLE, help="another table of lists")
     args = parser.parse_args(argv)
-    try:
-        entries = read_table(args.table)
-        chosen = entries if args.list and not args.only else select(entries, args.only)
-    except ToolkitError as error:
-        print(error, file=sys.stderr)
-        return EXIT_STATUS
+    entries = read_table(args.table)
+    chosen = entries if args.list and not args.only else select(entries, args.only)
     if args.list:
         print("\n".join(map(describe, chosen)))
         return 0

@@ -24,7 +24,7 @@ if __package__ in (None, ""):
     import _root  # noqa: F401
 
 from utility.audio.io import AUDIO_EXTENSIONS, audio_info, find_audio
-from utility.errors import EXIT_STATUS, DataError, ToolkitError, UnknownNameError, UsageError
+from utility.errors import DataError, UnknownNameError, UsageError, program
 
 KNOWN_SPLITS = (
     ("train-clean-100", "train-clean-360", "train-other-500", "dev-clean", "dev-other", "test-clean", "test-other"),
@@ -135,14 +135,11 @@ def run(args: argparse.Namespace) -> None:
         print(path)
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns the exit status."""
     args = _arguments(argv)
-    try:
-        run(args)
-    except ToolkitError as error:
-        print(error, file=sys.stderr)
-        return EXIT_STATUS
+    run(args)
     return 0
 
 

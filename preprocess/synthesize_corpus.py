@@ -9,12 +9,11 @@ if __package__ in (None, ""):
     import _root  # noqa: F401
 
 import argparse
-import sys
 import time
 from pathlib import Path
 
 from preprocess.synthesis.corpora import CORPORA, synthesize
-from utility.errors import EXIT_STATUS, ToolkitError
+from utility.errors import program
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -30,6 +29,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Runs the program.
 
@@ -37,11 +37,7 @@ def main(argv: list[str] | None = None) -> int:
         Exit status: 0, or 2 after an error of the user's.
     """
     args, start = arguments(argv), time.monotonic()
-    try:
-        synthesize(args.corpus, args.out, args.size, args.seed, args.jobs, args.overwrite)
-    except ToolkitError as error:
-        print(error, file=sys.stderr)
-        return EXIT_STATUS
+    synthesize(args.corpus, args.out, args.size, args.seed, args.jobs, args.overwrite)
     files = sum(path.suffix in (".wav", ".flac") for path in args.out.rglob("*"))
     print(f"{args.corpus}: {files} audio files in {args.out} ({time.monotonic() - start:.0f} s)")
     return 0

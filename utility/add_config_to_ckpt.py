@@ -8,13 +8,12 @@ For upstream checkpoints that need their model config beside them. The file is r
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 if __package__ in (None, ""):
     import _root  # noqa: F401
 
-from utility.errors import EXIT_STATUS, CheckpointError, ToolkitError
+from utility.errors import CheckpointError, program
 
 
 def add_config(ckpt: Path, config: Path, out: Path) -> None:
@@ -38,6 +37,7 @@ def add_config(ckpt: Path, config: Path, out: Path) -> None:
         raise CheckpointError(f"{ckpt} cannot be copied as plain data: {error}") from error
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns the exit status."""
     parser = argparse.ArgumentParser(description="copy a checkpoint with a yaml file added under the key 'config'")
@@ -45,11 +45,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--config", type=Path, required=True, help="the yaml file")
     parser.add_argument("--out_ckpt", type=Path, required=True, help="the checkpoint to write")
     args = parser.parse_args(argv)
-    try:
-        add_config(args.ckpt, args.config, args.out_ckpt)
-    except ToolkitError as error:
-        print(error, file=sys.stderr)
-        return EXIT_STATUS
+    add_config(args.ckpt, args.config, args.out_ckpt)
     print(args.out_ckpt)
     return 0
 

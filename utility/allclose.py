@@ -6,7 +6,6 @@ python3 utility/allclose.py A.pt B.pt
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 if __package__ in (None, ""):
     import _root  # noqa: F401
 
-from utility.errors import EXIT_STATUS, DataError, ToolkitError
+from utility.errors import DataError, program
 
 
 def tensors(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
@@ -56,19 +55,16 @@ def largest_difference(first: Any, second: Any) -> float:
     return worst.item()
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns the exit status."""
     parser = argparse.ArgumentParser(description="print the largest absolute difference of two saved tensors")
     parser.add_argument("first", type=Path)
     parser.add_argument("second", type=Path)
     args = parser.parse_args(argv)
-    try:
-        from utility.experiment.unpickle import load_foreign
+    from utility.experiment.unpickle import load_foreign
 
-        print(largest_difference(load_foreign(args.first), load_foreign(args.second)))
-    except ToolkitError as error:
-        print(error, file=sys.stderr)
-        return EXIT_STATUS
+    print(largest_difference(load_foreign(args.first), load_foreign(args.second)))
     return 0
 
 

@@ -6,13 +6,12 @@ python3 utility/compute_acc.py --src test_predict.txt --tgt test_truth.txt
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 if __package__ in (None, ""):
     import _root  # noqa: F401
 
-from utility.errors import EXIT_STATUS, DataError, ToolkitError
+from utility.errors import DataError, program
 
 
 def read_values(path: Path) -> dict[str, str]:
@@ -50,17 +49,14 @@ def accuracy(source: dict[str, str], target: dict[str, str]) -> float:
     return sum(target[name] == value for name, value in source.items()) / len(source)
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns the exit status."""
     parser = argparse.ArgumentParser(description="print the accuracy between two files of '<name> <value>' lines")
     parser.add_argument("--src", type=Path, required=True, help="its names are counted")
     parser.add_argument("--tgt", type=Path, required=True, help="the file to compare with")
     args = parser.parse_args(argv)
-    try:
-        print(accuracy(read_values(args.src), read_values(args.tgt)))
-    except ToolkitError as error:
-        print(error, file=sys.stderr)
-        return EXIT_STATUS
+    print(accuracy(read_values(args.src), read_values(args.tgt)))
     return 0
 
 

@@ -16,7 +16,9 @@ Anything else that escapes is a bug and shows its traceback.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import functools
+import sys
+from collections.abc import Callable, Iterable
 
 EXIT_STATUS = 2
 
@@ -82,6 +84,20 @@ class MissingDependencyError(ToolkitError):
 
     def __init__(self, package: str, purpose: str):
         super().__init__(f"{purpose} needs the package {package!r}, which is not installed: pip install {package}")
+
+
+def program(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
+    """For the ``main`` of a program: a user's error becomes its sentence on stderr and exit status 2."""
+
+    @functools.wraps(main)
+    def guarded(argv: list[str] | None = None) -> int:
+        try:
+            return main(argv)
+        except ToolkitError as error:
+            print(error, file=sys.stderr)
+            return EXIT_STATUS
+
+    return guarded
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:

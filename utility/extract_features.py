@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 if __package__ in (None, ""):
     import _root  # noqa: F401
 
-from utility.errors import EXIT_STATUS, DataError, ToolkitError, UsageError
+from utility.errors import DataError, UsageError, program
 
 if TYPE_CHECKING:
     import torch
@@ -130,6 +130,7 @@ def upstream_options(words: list[str]) -> dict[str, Any]:
     return {flag.removeprefix("--"): parse_literal(value) for flag, value in zip(words[::2], words[1::2], strict=True)}
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns the exit status."""
     parser = argparse.ArgumentParser(description="save the hidden states that an upstream computes", allow_abbrev=False)
@@ -142,11 +143,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-k", "--ckpt", help="checkpoint of the upstream")
     parser.add_argument("-g", "--model_config", help="config of the upstream")
     args, rest = parser.parse_known_args(argv)
-    try:
-        run(args, upstream_options(rest))
-    except ToolkitError as error:
-        print(error, file=sys.stderr)
-        return EXIT_STATUS
+    run(args, upstream_options(rest))
     return 0
 
 

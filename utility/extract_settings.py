@@ -6,13 +6,12 @@ python3 utility/extract_settings.py --ckpt_pth result/downstream/ExpName/dev-bes
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 if __package__ in (None, ""):
     import _root  # noqa: F401
 
-from utility.errors import EXIT_STATUS, DataError, ToolkitError
+from utility.errors import DataError, program
 from utility.print_settings import read_settings
 
 
@@ -36,17 +35,14 @@ def write_settings(ckpt: Path, folder: Path) -> list[Path]:
     return paths
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns the exit status."""
     parser = argparse.ArgumentParser(description="write the settings of a checkpoint as args.yaml and config.yaml")
     parser.add_argument("--ckpt_pth", type=Path, required=True, help="a checkpoint, or an experiment folder")
     parser.add_argument("--save_dir", type=Path, required=True, help="folder to write to")
     args = parser.parse_args(argv)
-    try:
-        paths = write_settings(args.ckpt_pth, args.save_dir)
-    except ToolkitError as error:
-        print(error, file=sys.stderr)
-        return EXIT_STATUS
+    paths = write_settings(args.ckpt_pth, args.save_dir)
     print("\n".join(map(str, paths)))
     return 0
 

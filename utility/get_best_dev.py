@@ -23,7 +23,7 @@ from pathlib import Path
 if __package__ in (None, ""):
     import _root  # noqa: F401
 
-from utility.errors import EXIT_STATUS, DataError, ToolkitError
+from utility.errors import DataError, program
 
 NO_LIMIT = 99999999
 _SENTENCE = re.compile(r"(?P<best>new best on )?(?P<split>\S+) at step (?P<step>\d+): *(?P<value>\S+)", re.IGNORECASE)
@@ -106,17 +106,14 @@ def _explain_missing_test(lines: list[Line], best: Line) -> None:
         )
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns the exit status."""
     parser = argparse.ArgumentParser(description="print the best dev score of a log.log and the test score of the same step")
     parser.add_argument("log", type=Path, help="the log.log of an experiment, or the experiment's folder")
     parser.add_argument("stop_step", type=int, nargs="?", default=NO_LIMIT, help="ignore everything after this step")
     args = parser.parse_args(argv)
-    try:
-        lines = read_log(args.log)
-    except ToolkitError as error:
-        print(error, file=sys.stderr)
-        return EXIT_STATUS
+    lines = read_log(args.log)
     print(f"The last ckpt: {last_checkpoint(log_file(args.log).parent)}")
     best, test = best_dev(lines, args.stop_step)
     if best and not test:

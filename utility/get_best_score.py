@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from pathlib import Path
 
 if __package__ in (None, ""):
     import _root  # noqa: F401
 
-from utility.errors import EXIT_STATUS, DataError, ToolkitError
+from utility.errors import DataError, program
 from utility.get_best_dev import Line, read_log, sentence
 
 
@@ -50,6 +49,7 @@ def _number(line: Line) -> float:
         raise DataError(f"the score {line.value!r} of {line.split} at step {line.step} is not a number") from None
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns the exit status."""
     parser = argparse.ArgumentParser(description="print the best score of one split of a log.log, and another split's at the same step")
@@ -58,11 +58,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("target", nargs="?", default="test", help="the split reported beside it (default: test)")
     parser.add_argument("direction", nargs="?", default="+", choices=["+", "-"], help="+: higher is better (default), -: lower is")
     args = parser.parse_args(argv)
-    try:
-        print(sentence(*best_score(read_log(args.log), args.rank, args.target, args.direction == "+")))
-    except ToolkitError as error:
-        print(error, file=sys.stderr)
-        return EXIT_STATUS
+    print(sentence(*best_score(read_log(args.log), args.rank, args.target, args.direction == "+")))
     return 0
 
 

@@ -8,13 +8,12 @@ Weights, optimizer state and position stay as they are. Of the two files one is 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 if __package__ in (None, ""):
     import _root  # noqa: F401
 
-from utility.errors import EXIT_STATUS, DataError, ToolkitError
+from utility.errors import DataError, program
 from utility.print_settings import PARTS
 
 
@@ -36,6 +35,7 @@ def overwrite(ckpt: Path, settings: Path, new: Path) -> None:
     checkpoint.save(state, [new])
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns the exit status."""
     parser = argparse.ArgumentParser(description="copy a checkpoint with other settings in it")
@@ -43,11 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--settings_dir", type=Path, required=True, help="folder of args.yaml and config.yaml")
     parser.add_argument("--new_ckpt_pth", type=Path, required=True, help="the checkpoint to write")
     args = parser.parse_args(argv)
-    try:
-        overwrite(args.ckpt_pth, args.settings_dir, args.new_ckpt_pth)
-    except ToolkitError as error:
-        print(error, file=sys.stderr)
-        return EXIT_STATUS
+    overwrite(args.ckpt_pth, args.settings_dir, args.new_ckpt_pth)
     print(args.new_ckpt_pth)
     return 0
 

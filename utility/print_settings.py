@@ -10,14 +10,13 @@ A single value is printed as it is, a group as yaml. CKPT may be an experiment f
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
 if __package__ in (None, ""):
     import _root  # noqa: F401
 
-from utility.errors import EXIT_STATUS, ToolkitError, UnknownNameError, UsageError
+from utility.errors import UnknownNameError, UsageError, program
 
 PARTS = {"args": "Args", "config": "Config"}
 
@@ -62,18 +61,15 @@ def as_text(value: Any) -> str:
     return yaml.safe_dump(value, allow_unicode=True, sort_keys=False).rstrip("\n")
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns the exit status."""
     parser = argparse.ArgumentParser(description="print settings that a checkpoint was trained with")
     parser.add_argument("ckpt", type=Path, help="a checkpoint, or an experiment folder")
     parser.add_argument("field", nargs="*", help="such as args.upstream or config.optimizer.lr; none: all settings")
     args = parser.parse_args(argv)
-    try:
-        settings = read_settings(args.ckpt)
-        texts = [as_text(look_up(settings, field)) for field in args.field] or [as_text(settings)]
-    except ToolkitError as error:
-        print(error, file=sys.stderr)
-        return EXIT_STATUS
+    settings = read_settings(args.ckpt)
+    texts = [as_text(look_up(settings, field)) for field in args.field] or [as_text(settings)]
     print("\n".join(texts))
     return 0
 

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from pathlib import Path
 from typing import Any
 
 if __package__ in (None, ""):
     import _root  # noqa: F401
 
-from utility.errors import EXIT_STATUS, CheckpointError, DataError, ToolkitError
+from utility.errors import CheckpointError, DataError, program
 
 FILE_NAME = "visualize_weight.png"
 
@@ -68,6 +67,7 @@ def run(ckpt: Path, name: str | None, out_dir: Path | None) -> Path:
     return path
 
 
+@program
 def main(argv: list[str] | None = None) -> int:
     """Runs the program; returns the exit status."""
     parser = argparse.ArgumentParser(description="draw how much of each upstream layer a downstream model uses")
@@ -75,11 +75,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--name", help="title of the chart (default: the name of the checkpoint's folder)")
     parser.add_argument("--out_dir", type=Path, help="folder to write to (default: the checkpoint's)")
     args = parser.parse_args(argv)
-    try:
-        path = run(args.ckpt, args.name, args.out_dir)
-    except ToolkitError as error:
-        print(error, file=sys.stderr)
-        return EXIT_STATUS
+    path = run(args.ckpt, args.name, args.out_dir)
     print(path)
     return 0
 
