@@ -24,6 +24,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 
@@ -155,11 +156,16 @@ def job_processes(job: str) -> list[int]:
 
 
 def end_processes(job: str, grace: float = GRACE_SECONDS) -> None:
-    """Ends what a job left behind: SIGTERM to what does not leave by itself, SIGKILL to what is still there after ``grace`` seconds."""
-    survivors = wait_for_end(job, SETTLE_SECONDS)
+    """Ends what a job left behind: SIGTERM to what does not leave by itself, SIGKILL to what is still there after ``grace`` seconds.
+
+    PyTorch's managers of shared memory come last: they leave by themselves when the loader workers have gone, and what they could not
+    remove would fill the memory of the machine.
+    """
+    survivors = [process for process in wait_for_end(job, SETTLE_SECONDS) if not _is_memory_manager(process)]
     if survivors:
         _say(f"ending {len(survivors)} left-over process(es) of this job: {' '.join(map(str, survivors))}")
     _signal_all(survivors, signal.SIGTERM)
+    _signal_all((process for process in wait_for_end(job, grace) if not _is_memory_manager(process)), signal.SIGKILL)
     _signal_all(wait_for_end(job, grace), signal.SIGKILL)
 
 
@@ -172,12 +178,20 @@ def wait_for_end(job: str, patience: float) -> list[int]:
 
 
 def _is_shell(process: int) -> bool:
+    return _name(process) == "bash"
+
+
+def _is_memory_manager(process: int) -> bool:
+    return _name(process) == "torch_shm_manager"[:15]  # the kernel keeps 15 characters
+
+
+def _name(process: int) -> str:
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{process}/comm").read_text().strip() == "bash"
-    return False
+        return Path(f"/proc/{process}/comm").read_text().strip()
+    return ""
 
 
-def _signal_all(processes: list[int], number: int) -> None:
+def _signal_all(processes: Iterable[int], number: int) -> None:
     for process in processes:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(process, number)

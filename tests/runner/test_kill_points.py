@@ -218,12 +218,18 @@ def test_a_fresh_run_is_killed_while_it_moves_the_old_one_aside(make_toy, uninte
     assert_same_run(old.folder, uninterrupted())
 
 
+def orphaned_memory() -> set[str]:
+    """Names of the shared memory of loader workers that live no more."""
+    names = (path.name for path in Path("/dev/shm").glob("torch_*"))
+    return {name for name in names if not Path("/proc", name.split("_")[1]).exists()}
+
+
 KILLS = ["checkpoint.before_rename:3"]
 
 
 def test_the_real_loop_with_real_processes(repo, make_toy, uninterrupted):
-    """./run_while.sh python3 run_downstream.py -a ...: each attempt but the last is ended by SIGKILL."""
-    toy = make_toy()
+    """./run_while.sh python3 run_downstream.py -a ...: each attempt but the last is ended by SIGKILL, and its shared memory is freed."""
+    toy, before = make_toy(downstream_expert={"datarc": {"num_workers": 1}}), orphaned_memory()
     script = toy.place / "run_downstream.py"
     wrapper = f"import os, sys, pathlib\nn = len(list(pathlib.Path({str(toy.place)!r}).glob('attempt-*')))\n"
     wrapper += f"pathlib.Path({str(toy.place)!r}, f'attempt-{{n}}').touch()\nkills = {KILLS!r}\n"
@@ -239,3 +245,4 @@ def test_the_real_loop_with_real_processes(repo, make_toy, uninterrupted):
     assert "training is complete at step 17" in done.stdout
     assert_same_run(toy.folder, uninterrupted())
     assert processes.with_variable(f"TOY_MARKER={toy.place.name}") == []
+    processes.wait_until(lambda: orphaned_memory() <= before, "the loader worker's shared memory is freed", 30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,13 +62,16 @@ def leave_to_the_main_process() -> None:
     """For a loader worker: signals to the whole group (Ctrl-C, a scheduler's SIGTERM) are the main process's to answer.
 
     That one needs its workers to finish the step, and ends them itself. A SIGTERM still ends the worker, but only after a while; a second
-    one ends it at once.
+    one, or one after the main process has gone, ends it at once.
     """
+    parent = os.getppid()
+
+    def end_later(number: int, frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        if os.getppid() != parent:
+            os.kill(os.getpid(), number)
+        signal.alarm(WORKER_GRACE_SECONDS)
+
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end_later)
+    signal.signal(signal.SIGTERM, end_later)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, WATCHED)
-
-
-def _end_later(number: int, frame: FrameType | None) -> None:
-    signal.signal(number, signal.SIG_DFL)
-    signal.alarm(WORKER_GRACE_SECONDS)
