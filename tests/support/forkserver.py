@@ -126,6 +126,7 @@ def serve() -> None:
     """The server: answers requests until stdin closes, then ends what it has started."""
     for module in MODULES:
         importlib.import_module(module)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C ends the tests, and with them the server
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     os.dup2(2, 1)
