@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from downstream.blocks.pooling import activation_named, frame_mask
+from utility.errors import ConfigError
 
 
 class Convolution(nn.Module):
@@ -23,6 +24,10 @@ class Convolution(nn.Module):
         dilations: distance of these frames, one per convolution; 1 by default.
         activation: a class of torch.nn.
         dropout: part of the activations that is dropped in training.
+
+    Raises:
+        ConfigError: an even kernel, no channels, or not one dilation per convolution.
+        UnknownNameError: torch.nn has no such activation.
     """
 
     def __init__(
@@ -36,10 +41,12 @@ class Convolution(nn.Module):
         dropout: float = 0.0,
     ):
         super().__init__()
+        dilations = dilations or [1] * len(channels)
+        _check(channels, kernel_size, dilations)
         ends = list(pairwise([input_dim, *channels]))
         self.convolutions = nn.ModuleList(
             nn.Conv1d(*widths, kernel_size, dilation=dilation, padding=kernel_size // 2 * dilation)
-            for widths, dilation in zip(ends, dilations or [1] * len(ends), strict=True)
+            for widths, dilation in zip(ends, dilations, strict=True)
         )
         self.activation, self.dropout = activation_named(activation), nn.Dropout(dropout)
         self.linear = nn.Linear(channels[-1], output_dim)
@@ -51,3 +58,15 @@ class Convolution(nn.Module):
         for convolution in self.convolutions:
             hidden = self.dropout(self.activation(convolution(hidden * inside)))
         return self.linear(hidden.transpose(1, 2)), lengths
+
+
+def _check(channels: Sequence[int], kernel_size: int, dilations: Sequence[int]) -> None:
+    faults = []
+    if not channels:
+        faults.append("channels must name at least one width")
+    if kernel_size % 2 == 0:
+        faults.append(f"kernel_size must be odd, not {kernel_size}")
+    if len(dilations) != len(channels):
+        faults.append(f"{len(channels)} channels need {len(channels)} dilations, not {len(dilations)}")
+    if faults:
+        raise ConfigError(faults, "Convolution")
