@@ -6,13 +6,15 @@ python3 run_downstream.py -m train -u UPSTREAM -d DOWNSTREAM -n NAME
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
+import os
 import sys
 from pathlib import Path
 
 from upstream import registry
-from utility.errors import EXIT_STATUS, ToolkitError
+from utility.errors import EXIT_STATUS, MISTAKE_VARIABLE, ToolkitError
 from utility.experiment.command_line import Arguments, parse
 from utility.experiment.plugins import find_plugins, find_task
 
@@ -41,6 +43,10 @@ def main(argv: list[str] | None = None) -> int:
 
 def _fail(sentence: str, status: int = EXIT_STATUS) -> int:
     print(f"run_downstream.py: error: {sentence}", file=sys.stderr)
+    note = os.environ.get(MISTAKE_VARIABLE)
+    if note and status == EXIT_STATUS:  # a launcher in between would turn the status into 1
+        with contextlib.suppress(OSError):
+            Path(note).touch()
     return status
 
 

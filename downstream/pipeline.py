@@ -180,12 +180,15 @@ class Pipeline:
 def _build_task(experiment: Experiment, featurizer: Featurizer, training: bool) -> nn.Module:
     """Constructs the task as S3PRL does: dimensions, every config section, every argument."""
     expert = load_plugin(experiment.task, "DownstreamExpert")
+    args = dict(experiment.args)
+    if not training and not issubclass(expert, DownstreamBase):
+        args["expdir"] = str(experiment.results_dir)  # S3PRL's experts know one folder; an evaluation must not write into the training's
     return expert(
         upstream_dim=featurizer.output_dim,
         upstream_rate=featurizer.downsample_rate,
         results_dir=str(experiment.folder.path if training else experiment.results_dir),
         **experiment.config,
-        **experiment.args,
+        **args,
     )
 
 

@@ -274,3 +274,12 @@ def test_newest_states_sees_new_and_rewritten_files(tmp_path):
     assert newest_states(tmp_path) == ("states-9.ckpt", first[1] + 5)
     (tmp_path / "dev-best.ckpt").touch()
     assert newest_states(tmp_path)[0] == "states-9.ckpt"
+
+
+def test_a_mistake_that_a_launcher_hides_ends_the_loop(start, tmp_path):
+    words = ["python3", "run_downstream.py", "-a", "-m", "train", "-n", "X"]
+    body = "Path(os.environ['RUN_WHILE_MISTAKE']).touch()\nsys.exit(1)"
+    status, _, err = finish(start(body, *words))
+    assert status == 2
+    assert "a mistake in the command" in err
+    assert (tmp_path / "count").read_text() == "1"

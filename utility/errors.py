@@ -21,6 +21,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 EXIT_STATUS = 2
+MISTAKE_VARIABLE = "RUN_WHILE_MISTAKE"  # names a file that says to run_while.sh: the command ended with EXIT_STATUS
 
 
 class ToolkitError(Exception):

@@ -4,7 +4,8 @@
     ./run_while.sh "./downstream/sv_voxceleb1/test_expdirs.sh result/downstream/ExpName; sleep 1800;"
 
 * A training (run_downstream.py in train mode, also below torchrun or torch.distributed.launch) must carry -a. It is repeated until it
-  ends with status 0, which means that it is complete; status 2, a mistake in the command, ends the loop at once.
+  ends with status 0, which means that it is complete; status 2, a mistake in the command, ends the loop at once (a launcher in between
+  hides the status, so the training leaves a note in the file that RUN_WHILE_MISTAKE names).
 * Everything else is repeated for ever.
 * The next attempt follows after a second where the last one made progress (a training: a new ``states-*.ckpt``; else: status 0); each
   attempt without progress doubles the wait, up to five minutes. RUN_WHILE_MIN_WAIT and RUN_WHILE_MAX_WAIT change the two, in seconds.
@@ -22,6 +23,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Iterable
@@ -31,7 +33,7 @@ from types import FrameType
 if __package__ in (None, ""):
     import _root  # noqa: F401
 
-from utility.errors import EXIT_STATUS, ToolkitError, UsageError
+from utility.errors import EXIT_STATUS, MISTAKE_VARIABLE, ToolkitError, UsageError
 from utility.experiment.train_command import Training, find_trainings, stops_on_success, to_shell
 
 JOB_VARIABLE = "RUN_WHILE_JOB"
@@ -60,6 +62,7 @@ class Loop:
         self.child: subprocess.Popen | None = None
         self.received: int | None = None
         self.closing = False
+        self.mistake = Path(tempfile.gettempdir(), f"run_while-{self.job}")
         self.min_wait = _seconds("RUN_WHILE_MIN_WAIT", 1.0)
         self.max_wait = max(self.min_wait, _seconds("RUN_WHILE_MAX_WAIT", 300.0))
 
@@ -76,6 +79,7 @@ class Loop:
         finally:
             self.closing = True
             end_processes(self.job)
+            self.mistake.unlink(missing_ok=True)
 
     def _let_it_leave(self) -> None:
         """After a signal: what the command started may still be saving, although the shell above it is gone. A second signal hurries."""
@@ -89,6 +93,8 @@ class Loop:
             _say(f"trial {trial}: {self.command}")
             before = self._newest_states()
             status = self._attempt()
+            if self.mistake.exists():
+                status = EXIT_STATUS
             if self.received is not None:
                 raise Stopped
             if self.finite and status in (0, EXIT_STATUS):
@@ -104,7 +110,8 @@ class Loop:
     def _attempt(self) -> int:
         """Runs the command once in a session of its own, so that a Ctrl-C reaches it only once, through :meth:`_forward`."""
         inherited = os.environ.get(JOB_VARIABLE)
-        environment = {**os.environ, JOB_VARIABLE: f"{inherited}:{self.job}" if inherited else self.job}
+        job = f"{inherited}:{self.job}" if inherited else self.job
+        environment = {**os.environ, JOB_VARIABLE: job, MISTAKE_VARIABLE: str(self.mistake)}
         with _blocked_signals():
             self.child = subprocess.Popen(["bash", "-c", self.command], env=environment, start_new_session=True, preexec_fn=_unblock)
         status = self.child.wait()

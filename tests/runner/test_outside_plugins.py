@@ -164,6 +164,15 @@ def test_trained_killed_resumed_and_applied(plugins, server):
     assert answer["class"] in (0, 1)
 
 
+def test_an_evaluation_writes_nothing_into_the_training(plugins, server):
+    before = (plugins / "whole" / "log.log").read_bytes()
+    given = ["-u", str(plugins / "my-upstream"), "-d", str(plugins / "my-task"), "--device", "cpu"]
+    process = server.run(["-m", "evaluate", "-t", "dev", "-e", str(plugins / "whole" / "dev-best.ckpt"), *given], plugins)
+    assert process.status == 0, process.err
+    assert (plugins / "whole" / "log.log").read_bytes() == before
+    assert (plugins / "whole" / "results" / "dev-best" / "log.log").read_text().startswith("dev at step 0: ")
+
+
 def test_the_paths_have_to_be_given_again(plugins, server):
     process = server.run(["-m", "evaluate", "-t", "dev", "-e", str(plugins / "whole")], plugins)
     assert process.status == 2

@@ -91,7 +91,7 @@ def test_wrong_command_lines(capsys, tmp_path, monkeypatch, argv, words):
         ("", ["bad.yaml"]),
         ("- a\n- b\n", ["bad.yaml"]),
         ("runner: {total_steps: 1}\nrunner: {total_steps: 2}\n", ["runner", "bad.yaml"]),
-        ("runner: {total_steps: -1, log_stp: 2}\noptimizer: {name: AdamW}\ndownstream_expert: {}\n", ["total_steps", "log_stp", "log_step"]),
+        ("runner: {total_steps: -1, log_stp: 2}\noptimizer: {name: AdamW}\ndownstream_expert: {}\n", ["total_steps", "log_stp"]),
         ("a: !!python/object/apply:os.system ['true']\n", ["bad.yaml"]),
     ],
 )
@@ -178,3 +178,9 @@ def test_the_recordings_length_rate_and_channels_do_not_matter(capsys, trained, 
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [Path(a["file"]).stem for a in answers] == ["16000", "44100", "48000", "8000"]
     assert all(0 < max(a["probabilities"].values()) <= 1 for a in answers)
+
+
+def test_a_loop_is_told_of_a_mistake(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("RUN_WHILE_MISTAKE", str(tmp_path / "note"))
+    sentence(capsys, ["-u", "fbnak", "-d", "example", "-n", "x"])
+    assert (tmp_path / "note").exists()
