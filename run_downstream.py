@@ -10,6 +10,7 @@ import contextlib
 import errno
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from utility.errors import EXIT_STATUS, MISTAKE_VARIABLE, ToolkitError
 from utility.experiment.command_line import Arguments, parse
 from utility.experiment.plugins import find_plugins, find_task
 
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 TASKS = Path(__file__).resolve().parent / "downstream"
 
 
@@ -33,8 +35,11 @@ def main(argv: list[str] | None = None) -> int:
         return _run(namespace)
     except ToolkitError as error:
         return _fail(str(error))
+    except BrokenPipeError:  # whoever read our results has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in DISK_ERRORS:
             raise
         return _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror))
     except KeyboardInterrupt:
@@ -60,15 +65,14 @@ def _run(namespace: Arguments) -> int:
     from utility.training.distributed import join, lost_a_peer
 
     torch.multiprocessing.set_sharing_strategy("file_system")
-    torch.backends.cudnn.deterministic = not namespace.disable_cudnn
-    torch.backends.cudnn.enabled = not namespace.disable_cudnn
-    if namespace.cache_dir:
-        torch.hub.set_dir(namespace.cache_dir)
-        set_cache_dir(namespace.cache_dir)
     device = "cuda" if torch.cuda.is_available() and namespace.device in ("auto", "cuda") else namespace.device
     team = join(device, namespace.backend, namespace.local_rank)
     try:
-        experiment = open_experiment(namespace, team, TASKS)
+        experiment = open_experiment(namespace, team, TASKS, registry.entries(registry.ROOT))
+        torch.backends.cudnn.deterministic = torch.backends.cudnn.enabled = not experiment.args["disable_cudnn"]
+        if experiment.args["cache_dir"]:
+            torch.hub.set_dir(experiment.args["cache_dir"])
+            set_cache_dir(experiment.args["cache_dir"])
         runner = Runner(experiment, team, resolve_device(experiment.args["device"], team.local_rank))
         return getattr(runner, experiment.mode)()
     except RuntimeError as error:

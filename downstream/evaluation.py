@@ -138,6 +138,8 @@ def as_outcome(answer: Any) -> Outcome:
     """What ``log_records`` returned, whichever of its forms it has."""
     if isinstance(answer, Outcome):
         return answer
+    if isinstance(answer, str):
+        return Outcome(save_names=[answer])
     return Outcome(save_names=list(answer) if isinstance(answer, (list, tuple)) else [])
 
 

@@ -45,12 +45,13 @@ def answer_all(pipeline: Pipeline, task: str, paths: list[str], output: str | No
     with pipeline.evaluating(), _writer(output) as lines:
         for files in tqdm(items, desc="inference", unit="file", dynamic_ncols=True, disable=len(items) < 2):
             try:
-                wavs = [_load(pipeline.downstream, path) for path in files]
+                answers = _answer(pipeline, files, [_load(pipeline.downstream, path) for path in files], seed)
             except DataError as error:
-                log.error("%s", error)
+                named = any(str(file) in str(error) for file in files)
+                log.error("%s", error if named else f"{', '.join(map(str, files))}: {error}")
                 failed += 1
                 continue
-            for line in _answer(pipeline, files, wavs, seed):
+            for line in answers:
                 print(json.dumps(line, ensure_ascii=False, default=_number), file=lines, flush=True)
     if failed:
         log.error("%d of %d recordings could not be read", failed, len(items))
@@ -89,14 +90,16 @@ def _load(task: Any, path: Path) -> Tensor:
     return torch.from_numpy(load_audio(path, getattr(task, "sample_rate", DownstreamBase.sample_rate)))
 
 
-def _answer(pipeline: Pipeline, files: tuple[Path, ...], wavs: list[Tensor], seed: int) -> Iterator[dict[str, Any]]:
+def _answer(pipeline: Pipeline, files: tuple[Path, ...], wavs: list[Tensor], seed: int) -> list[dict[str, Any]]:
     seed_everything(seed, Stream.EVALUATION, number_of("inference"), 0)
     with pipeline.autocast():
         features = pipeline.extract(wavs)
+        if not all(torch.isfinite(feature).all() for feature in features):
+            raise DataError("its features are not finite; is the recording far too loud?")
         answers = pipeline.downstream.inference(features, [file.stem for file in files])
     who = {"file": str(files[0])} if len(files) == 1 else {"files": [str(f) for f in files]}
-    for answer in answers if isinstance(answers, (list, tuple)) else [answers]:
-        yield {**answer, **who} if isinstance(answer, dict) else {**who, "answer": answer}
+    listed = answers if isinstance(answers, (list, tuple)) else [answers]
+    return [{**answer, **who} if isinstance(answer, dict) else {**who, "answer": answer} for answer in listed]
 
 
 def _number(value: Any) -> Any:

@@ -76,6 +76,8 @@ class Runner:
         names = self.experiment.args["evaluate_split"]
         if len(names) != 1:
             raise UsageError(f"-m evaluate takes one split with -t, not {len(names)}: {' '.join(names)}")
+        if not names[0] or Path(names[0]).name != names[0]:
+            raise UsageError(f"-t {names[0]!r} is no name of a split")
         pipeline = self._build(training=False)
         if names[0] in getattr(pipeline.downstream, "runs", ()):
             evaluated = self._run_work(pipeline, names[0])
@@ -84,14 +86,16 @@ class Runner:
             evaluated = evaluator(names[0], Tracker(), 0)
         if self.team.leads:
             evaluated.step = int(self.experiment.state.get("Step", 0))
-            path = write_result(evaluated, self.experiment, pipeline, self.experiment.checkpoint)
-            self._say(f"[Runner] - {summary(evaluated)} | {path}")
+            self._say(f"[Runner] - {summary(evaluated)} | {self.experiment.results_dir / evaluated.split}.json")
+            write_result(evaluated, self.experiment, pipeline, self.experiment.checkpoint)
         return 0
 
     def inference(self) -> int:
         """Answers for the recordings of ``-t``; returns the exit status."""
         args = self.experiment.args
-        pipeline = self._build(training=False)
+        if not self.team.leads:
+            return 0
+        pipeline = Pipeline(self.experiment, self.device, training=False)
         failed = answer_all(pipeline, args["downstream"], args["evaluate_split"], args["output"], args["seed"])
         return 2 if failed else 0
 

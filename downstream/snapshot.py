@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import shutil
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,7 +120,7 @@ def prepare_folder(experiment: Experiment, step: int, tag: str) -> None:
     home, sizes = Path(experiment.checkpoint).parent, dict(experiment.state.get("Files", {}))
     if home.resolve() != folder.path.resolve():
         folder.set_aside(tag)
-        _copy(sizes, home, folder.path)
+        _copy([*sizes, *(p.name for p in home.glob("*.ckpt") if not p.name.startswith("states-"))], home, folder.path)
     aside = folder.set_aside_after(step, tag)
     if aside is not None:
         log.warning("going on from step %d: later checkpoints now lie in %s", step, aside)
@@ -128,7 +128,7 @@ def prepare_folder(experiment: Experiment, step: int, tag: str) -> None:
     folder.truncate(sizes)
 
 
-def _copy(names: Mapping[str, int], source: Path, target: Path) -> None:
+def _copy(names: Iterable[str], source: Path, target: Path) -> None:
     for name in names:
         if (source / name).is_file():
             shutil.copy(source / name, target / name)

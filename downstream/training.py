@@ -231,7 +231,7 @@ class Trainer:
         progress.records, progress.batch_ids = defaultdict(list), []
 
     def _line(self, split: str, numbers: dict[str, Any]) -> None:
-        self.tracker.write_line(step=self.progress.step, epoch=self.progress.epoch, split=split, **numbers)
+        self.tracker.write_line(numbers, step=self.progress.step, epoch=self.progress.epoch, split=split)
 
     def _evaluate_pending(self) -> bool:
         """Makes up for the evaluation that the run was stopped in; False if it is stopped again."""

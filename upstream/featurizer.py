@@ -79,14 +79,12 @@ class Featurizer(nn.Module):
         length_rule: str = "round",
     ):
         super().__init__()
-        if length_rule not in (*LENGTH_RULES, "own"):
-            raise UsageError(f"unknown length rule {length_rule!r}{did_you_mean(length_rule, [*LENGTH_RULES, 'own'])}")
         self.name = getattr(upstream, "name", None) or type(upstream).__name__
-        self.layer_selection, self.normalize, self.length_rule = layer_selection, normalize, length_rule
+        self.layer_selection, self.normalize = layer_selection, normalize
         features = probe(upstream, upstream_device)
+        self.tells_lengths = "lengths" in features
+        self.length_rule = length_rule
         self.feature_selection = self._known_key(features, feature_selection)
-        if length_rule == "own" and "lengths" not in features:
-            raise UsageError(f"upstream {self.name} gives no 'lengths', which the length rule 'own' needs; use 'round' or 'ceil'")
         selected = self._select(features)
         self.layer_num = 1 if isinstance(selected, Tensor) else len(selected)
         if self.layer_num > 1:
@@ -95,6 +93,19 @@ class Featurizer(nn.Module):
         shown = selected if isinstance(selected, Tensor) else selected[0]
         self.output_dim = shown.size(-1)
         self.downsample_rate = self._rate(upstream, shown.size(1))
+
+    @property
+    def length_rule(self) -> str:
+        """How padded features are cut; may be changed at any time."""
+        return self._length_rule
+
+    @length_rule.setter
+    def length_rule(self, rule: str) -> None:
+        if rule not in (*LENGTH_RULES, "own"):
+            raise UsageError(f"unknown length rule {rule!r}{did_you_mean(rule, [*LENGTH_RULES, 'own'])}")
+        if rule == "own" and not self.tells_lengths:
+            raise UsageError(f"upstream {self.name} gives no 'lengths', which the length rule 'own' needs; use 'round' or 'ceil'")
+        self._length_rule = rule
 
     def forward(self, wavs: Sequence[Tensor], features: Mapping[str, Any]) -> list[Tensor]:
         """

@@ -17,10 +17,12 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from downstream.interfaces import DownstreamBase, Outcome, Score
+from utility.training.fields import check_fields
 
 from .dataset import CLASS_NAMES, CLASS_NUM, PseudoDataset
 from .model import Model
 
+DATA_FIELDS = ("num_workers", "train_batch_size", "eval_batch_size", "sizes")
 TASK = Path(__file__).resolve().parent.name  # the name of this folder, so that a copy logs under its own name
 
 
@@ -40,8 +42,12 @@ class DownstreamExpert(DownstreamBase):
 
     def __init__(self, upstream_dim: int, upstream_rate: int, downstream_expert: Mapping[str, Any], expdir: str, **kwargs: Any):
         super().__init__(expdir, **kwargs)
-        self.datarc = downstream_expert["datarc"]
-        input_dim = downstream_expert["modelrc"]["input_dim"]
+        # A field that does not exist, or is missing, is refused in one sentence before anything is read.
+        check_fields(downstream_expert, {"datarc", "modelrc"}, ("datarc", "modelrc"), source="downstream_expert")
+        self.datarc, modelrc = downstream_expert["datarc"], downstream_expert["modelrc"]
+        check_fields(self.datarc, DATA_FIELDS, DATA_FIELDS, source="downstream_expert.datarc")
+        check_fields(modelrc, ("input_dim",), ("input_dim",), source="downstream_expert.modelrc")
+        input_dim = modelrc["input_dim"]
         self.connector = nn.Linear(upstream_dim, input_dim)
         self.model = Model(input_dim, CLASS_NUM)
         # What must survive a resume lives in buffers (or, if it is no tensor, in get_extra_state).

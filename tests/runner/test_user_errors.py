@@ -67,6 +67,13 @@ EXAMPLE = ["-u", "fbank", "-d", "example"]
         ([*EXAMPLE, "-n", "x", "-o", "config.runner.eval_dataloaders=['dve']"], ["'dve'", "'dev'"]),
         ([*EXAMPLE, "-n", "x", "-o", "config.seed=3"], ["'seed'"]),
         ([*EXAMPLE, "-n", "x", "-l", "7"], ["7"]),
+        ([*EXAMPLE, "-n", "x", "-o", "args.seed=abc"], ["args.seed", "abc"]),
+        ([*EXAMPLE, "-n", "x", "-o", "args.mode=_describe"], ["'_describe'", "train"]),
+        ([*EXAMPLE, "-n", "x", "-o", "args.upstream_trainable='yes'"], ["upstream_trainable", "yes"]),
+        ([*EXAMPLE, "-n", "x", "-o", "args.upstream_layer_selection=abc"], ["upstream_layer_selection", "abc"]),
+        ([*EXAMPLE, "-n", "x", "-o", "config.downstream_expert.modelrc=None"], ["modelrc"]),
+        ([*EXAMPLE, "-n", "x", "-o", "config.downstream_expert.datarc.train_batchsize=2"], ["train_batchsize", "train_batch_size"]),
+        ([*EXAMPLE, "-n", "x", "-e", "a", "-i", "b"], ["-e", "-i"]),
         (["-m", "train", "-e", "nowhere"], ["nowhere"]),
         (["-m", "evaluate", "-t", "test", "-e", "nowhere.ckpt"], ["nowhere.ckpt"]),
         (["-m", "inference", "-t", "x.wav"], ["-e"]),
@@ -136,18 +143,21 @@ def test_files_that_are_no_checkpoint(capsys, trained, tmp_path, name, content):
     assert name in sentence(capsys, ["-m", "evaluate", "-t", "test", "-e", str(path)])
 
 
-def test_recordings_that_cannot_be_used(capsys, trained, tmp_path):
+def test_recordings_that_cannot_be_used(capsys, caplog, trained, tmp_path):
     """Each bad file is named, the good ones are answered all the same."""
     (tmp_path / "audio").mkdir()
+    soundfile.write(tmp_path / "audio" / "zz_last.wav", np.random.default_rng(1).normal(0, 0.1, 20000), 16000)
     soundfile.write(tmp_path / "audio" / "good.wav", np.random.default_rng(0).normal(0, 0.1, (44100, 2)), 44100)
     soundfile.write(tmp_path / "audio" / "empty.wav", np.zeros(0), 16000)
     soundfile.write(tmp_path / "audio" / "nan.wav", np.full(16000, np.nan), 16000, subtype="FLOAT")
-    soundfile.write(tmp_path / "audio" / "short.wav", np.zeros(3), 16000)
+    soundfile.write(tmp_path / "audio" / "short.wav", np.zeros(30), 16000)
     (tmp_path / "audio" / "text.wav").write_text("no audio")
     assert main(["-m", "inference", "-t", str(tmp_path / "audio"), "-e", str(trained), "--device", "cpu"]) == 2
     captured = capsys.readouterr()
     answers = [json.loads(line) for line in captured.out.splitlines()]
-    assert [Path(answer["file"]).name for answer in answers] == ["good.wav"]
+    assert [Path(answer["file"]).name for answer in answers] == ["good.wav", "zz_last.wav"]
+    for name in ("empty.wav", "nan.wav", "short.wav", "text.wav"):
+        assert name in caplog.text
 
 
 def test_inference_names_bad_files(capsys, caplog, trained, tmp_path):
@@ -178,6 +188,35 @@ def test_the_recordings_length_rate_and_channels_do_not_matter(capsys, trained, 
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [Path(a["file"]).stem for a in answers] == ["16000", "44100", "48000", "8000"]
     assert all(0 < max(a["probabilities"].values()) <= 1 for a in answers)
+
+
+def test_a_bad_file_in_a_loader_worker_is_one_sentence(capsys, tmp_path):
+    for word in ("yes", "no", "_background_noise_"):
+        (tmp_path / "corpus" / word).mkdir(parents=True)
+        for number in range(4):
+            soundfile.write(tmp_path / "corpus" / word / f"{number:08x}_nohash_0.wav", np.zeros(16000), 16000)
+    for path in (tmp_path / "corpus").glob("*o/*.wav"):
+        path.write_text("no audio")
+    datarc = {"speech_commands_root": str(tmp_path / "corpus"), "num_workers": 2, "batch_size": 4}
+    override = ",,".join(f"config.downstream_expert.datarc.{name}={value!r}" for name, value in datarc.items())
+    argv = ["-u", "mel", "-d", "speech_commands", "-p", str(tmp_path / "run"), "-o", f"{override},,config.runner.eval_dataloaders=[]"]
+    line = sentence(capsys, [*argv, "--device", "cpu"])
+    assert str(tmp_path / "corpus" / "no") in line
+
+
+def test_a_checkpoint_names_no_code(capsys, tmp_path, monkeypatch):
+    """A stored bare word must not be taken for a folder that happens to lie there."""
+    (tmp_path / "payload").mkdir()
+    (tmp_path / "payload" / "expert.py").write_text("raise SystemExit('the code of the folder runs')")
+    monkeypatch.chdir(tmp_path)
+    for name in ("upstream", "downstream"):
+        args = {"upstream": "mel", "downstream": "example", "expdir": "x", "seed": 1, name: "payload"}
+        torch.save({"Args": args, "Config": {}, "Step": 1}, tmp_path / "model.ckpt")
+        assert f"give --{name} again" in sentence(capsys, ["-m", "evaluate", "-t", "dev", "-e", "model.ckpt"])
+
+
+def test_no_result_leaves_its_folder(capsys, trained):
+    assert "no name of a split" in sentence(capsys, ["-m", "evaluate", "-t", "../../escaped", "-e", str(trained)])
 
 
 def test_a_loop_is_told_of_a_mistake(capsys, tmp_path, monkeypatch):

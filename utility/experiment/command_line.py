@@ -234,6 +234,35 @@ def parse(argv: Sequence[str], upstreams: Callable[[], list[str]], downstreams: 
     return arguments
 
 
+def check_values(args: dict[str, Any]) -> None:
+    """Checks, and where it is text converts, the values of all options, as they are after a resume and an override.
+
+    Raises:
+        UsageError: a value that its option does not take, or an option that is missing.
+    """
+    for option in (o for options in _OPTIONS.values() for o in options):
+        name, convert = option.destination, option.settings.get("type", str)
+        if name not in args:
+            raise UsageError(f"the settings lack {name!r}")
+        value = args[name]
+        if option.flag:
+            if not isinstance(value, bool):
+                raise UsageError(f"args.{name} is {value!r}; True or False is needed")
+        elif option.settings.get("nargs") == "+":
+            args[name] = [str(item) for item in (value if isinstance(value, list) else [value])]
+        elif value is not None and name not in ("push_to_hf_hub", "hf_hub_org", "local_rank"):
+            args[name] = _converted(name, value, convert)
+
+
+def _converted(name: str, value: Any, convert: Callable[[str], Any]) -> Any:
+    if isinstance(value, (dict, list)) or (isinstance(value, bool) and convert is not str):
+        raise UsageError(f"args.{name} is {value!r}; a single word or number is needed")
+    try:
+        return convert(str(value))
+    except (ValueError, argparse.ArgumentTypeError) as error:
+        raise UsageError(f"args.{name}: {error}") from error
+
+
 def option_names() -> list[str]:
     """The destinations of all options: what a top-level field of a config must not be called."""
     return sorted(option.destination for options in _OPTIONS.values() for option in options)

@@ -6,18 +6,18 @@ Precedence, lowest first: defaults, command line, the settings stored in the che
 from __future__ import annotations
 
 import logging
-import os
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from utility.errors import CheckpointError, UsageError
 from utility.experiment import checkpoint as checkpoints
-from utility.experiment.command_line import Arguments
+from utility.experiment.command_line import Arguments, check_values
 from utility.experiment.config import RunnerConfig, check_runner, check_sections, load_config
 from utility.experiment.folder import ExperimentFolder
 from utility.experiment.override import apply_override, parse_override
-from utility.experiment.plugins import find_task
+from utility.experiment.plugins import find_plugins, find_task
 from utility.training.distributed import Team
 
 log = logging.getLogger(__name__)
@@ -66,23 +66,27 @@ class Experiment:
         return self.folder.results(self.checkpoint.name if self.checkpoint else None)
 
 
-def open_experiment(namespace: Arguments, team: Team, tasks: Path) -> Experiment:
+def open_experiment(namespace: Arguments, team: Team, tasks: Path, upstreams: Collection[str]) -> Experiment:
     """Applies ``-a``, ``-e``, ``-i``, ``-c`` and ``-o`` in their order.
 
     Args:
         namespace: the parsed command line.
         team: the processes of the run; the leader alone decides which checkpoint is used.
         tasks: the folder of the tasks, where a name and its default config are looked for.
+        upstreams: the registered upstreams; any other name is a folder.
 
     Raises:
         ToolkitError: whatever a user can have got wrong.
     """
     args, given = dict(vars(namespace)), set(namespace.given)
+    known = {"upstream": upstreams, "downstream": find_plugins(tasks)}
+    if {"past_exp", "init_ckpt"} <= given:
+        raise UsageError("-e and -i exclude each other: -e takes up a past experiment whole, -i only the weights of one")
     options = parse_override(args["override"])
     past = _past_experiment(args)
     if past is not None:
         state, path = _read(past, team, args["mode"])
-        args, config = _stored_settings(args, given, state, path)
+        args, config = _stored_settings(args, given, known, state, path)
         args["expdir"] = str(_place(namespace, past, path))
     else:
         _require(args, given)
@@ -90,6 +94,10 @@ def open_experiment(namespace: Arguments, team: Team, tasks: Path) -> Experiment
         state, path = _read(Path(args["init_ckpt"]), team, "evaluate") if args["init_ckpt"] else ({}, None)
         config = load_config(args["config"] or find_task(args["downstream"], tasks) / "config.yaml")
     apply_override(options, args, config, _note if team.leads else _quiet)
+    check_values(args)
+    for name in PLUGINS:
+        if args[name] not in known[name] and Path(args[name]).expanduser().is_dir():
+            args[name] = str(Path(args[name]).expanduser().resolve())
     check_sections(config, training=args["mode"] == "train")
     runner = check_runner(config, training=args["mode"] == "train")
     task = find_task(args["downstream"], tasks)
@@ -122,7 +130,9 @@ def _read(past: Path, team: Team, mode: str) -> tuple[dict[str, Any], Path]:
     return found or (checkpoints.load(path), path)
 
 
-def _stored_settings(args: dict[str, Any], given: set[str], state: dict[str, Any], path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _stored_settings(
+    args: dict[str, Any], given: set[str], known: Mapping[str, Collection[str]], state: dict[str, Any], path: Path
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """The settings of the checkpoint, with what belongs to the call from the new command line."""
     if not isinstance(state.get("Args"), dict) or not isinstance(state.get("Config"), dict):
         raise CheckpointError(f"{path} holds no settings (Args and Config), so -e cannot take it up; its weights load with -i, -u and -d")
@@ -133,15 +143,16 @@ def _stored_settings(args: dict[str, Any], given: set[str], state: dict[str, Any
     if "cache_dir" in given:
         kept["cache_dir"] = args["cache_dir"]
     for name in PLUGINS:
-        if os.sep in f"{stored.get(name)}{args[name]}":
-            kept[name] = _given_again(name, stored[name], args, given)
-    ignored = sorted(k for k in given - OF_THE_CALL - set(kept) - {"expdir", "expname"} if args[k] != stored.get(k))
+        if stored.get(name) not in known[name] or (name in given and args[name] not in known[name]):
+            kept[name] = _given_again(name, stored.get(name), args, given)
+    placed = {"expdir"} if not args["auto_resume"] else {"expdir", "expname", "config", *PLUGINS}
+    ignored = sorted(k for k in given - OF_THE_CALL - set(kept) - placed if args[k] != stored.get(k))
     if ignored:
-        log.warning("ignored beside a past experiment: %s; change its settings with -o args.%s=...", ", ".join(ignored), ignored[0])
+        log.warning("ignored beside a past experiment: %s; -p gives it another place, -o changes its settings", ", ".join(ignored))
     return {**stored, **kept}, state["Config"]
 
 
-def _given_again(name: str, stored: str, args: dict[str, Any], given: set[str]) -> str:
+def _given_again(name: str, stored: Any, args: dict[str, Any], given: set[str]) -> str:
     """A plugin's path is code to run, so it is never taken from a file."""
     if name not in given:
         raise UsageError(f"this experiment's {name} is the folder {stored}; a checkpoint must not name code to run: give --{name} again")

@@ -19,6 +19,7 @@ from utility.errors import UsageError, nearest
 from utility.experiment.literal import parse_literal
 
 ROOTS = ("args", "config")
+CHECKED_SECTIONS = {("config", "runner"), ("config", "specaug")}  # every field has a default there, and an unknown one is refused later
 _OPENING, _CLOSING = "([{", ")]}"
 
 
@@ -139,6 +140,6 @@ def _locate(place: Any, name: str, option: Option, depth: int, warn: Callable[[s
     keys = {str(key): key for key in place}
     if name not in keys:
         guess = nearest(name, keys)
-        if guess:
+        if guess and (option.root, *option.fields[: depth - 1]) not in CHECKED_SECTIONS:
             warn(f"{'.'.join((option.root, *option.fields[:depth]))} is new; did you mean {guess!r}?")
     return keys.get(name, name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -18,6 +19,6 @@ def write_text(path: Path, text: str) -> Path:
         return partial.replace(path)
     except OSError as error:
         error.filename = str(path)
+        with contextlib.suppress(OSError):  # on a disk that takes nothing there is nothing to remove
+            partial.unlink(missing_ok=True)
         raise
-    finally:
-        partial.unlink(missing_ok=True)

@@ -59,12 +59,18 @@ class Tracker:
         scalars, self.scalars = self.scalars, {}
         return scalars
 
-    def write_line(self, **fields: Any) -> None:
-        """Appends one line to ``metrics.jsonl``; ``time`` (local, ISO 8601, always as wide) is added."""
+    def write_line(self, numbers: Mapping[str, Any], **place: Any) -> None:
+        """Appends one line to ``metrics.jsonl``.
+
+        Args:
+            numbers: by name; one that is called like a field of the line becomes ``task/<name>``.
+            place: where they belong: step, epoch, split. ``time`` (local, ISO 8601, always as wide) is added.
+        """
         if self._metrics is not None:
-            fields["time"] = datetime.now().isoformat(timespec="milliseconds")
+            named = {f"task/{name}" if name in (*place, *WALL_CLOCK_FIELDS) else name: number for name, number in numbers.items()}
+            line = {**place, **named, "time": datetime.now().isoformat(timespec="milliseconds")}
             with self._one_sentence():
-                self._metrics.write(json.dumps(finite(fields)) + "\n")
+                self._metrics.write(json.dumps(finite(line)) + "\n")
                 self._metrics.flush()
 
     def sync(self) -> None:
@@ -124,4 +130,6 @@ def finite(value: Any) -> Any:
     """JSON knows no NaN and no infinity: they are written as strings, in nested mappings too."""
     if isinstance(value, Mapping):
         return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

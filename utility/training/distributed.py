@@ -13,6 +13,7 @@ import signal
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from utility.errors import UsageError
 
 BLOCK_BYTES = 64 * 2**20
+PATIENCE = timedelta(days=7)  # the leader may download, or evaluate alone, for hours; a rank that dies ends the others by itself
 _PR_SET_PDEATHSIG = 1
 
 
@@ -147,7 +149,9 @@ def join(device: str, backend: str = "nccl", local_rank: int | None = None) -> T
     team = Team(int(os.environ["RANK"]), size, local_rank, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
     _end_with_launcher()
     if size > 1 and not dist.is_initialized():
-        dist.init_process_group(f"cpu:gloo,cuda:{backend}" if device.startswith("cuda") else "gloo")
+        if "MASTER_ADDR" not in os.environ or "MASTER_PORT" not in os.environ:
+            raise UsageError("RANK and WORLD_SIZE are set, but not MASTER_ADDR and MASTER_PORT: start with torchrun, or unset them")
+        dist.init_process_group(f"cpu:gloo,cuda:{backend}" if device.startswith("cuda") else "gloo", timeout=PATIENCE)
     return team
 
 

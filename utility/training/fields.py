@@ -27,6 +27,8 @@ def check_fields(given: Mapping[str, Any], valid: Iterable[str], required: Itera
     Raises:
         ConfigError: there is at least one fault.
     """
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{given!r} is not a section of fields", source)
     valid = sorted(valid)
     faults = [f"unknown field {name!r}{did_you_mean(str(name), valid)}" for name in given if name not in valid]
     faults += [f"field {name!r} is missing" for name in required if name not in given]

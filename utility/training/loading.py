@@ -8,17 +8,20 @@ instead of replaying it. It makes no difference how many workers there are.
 from __future__ import annotations
 
 import os
+import random
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 from torch.utils.data.distributed import DistributedSampler
 
-from utility.training.packing import Packing, Unpacked
+from utility.errors import ToolkitError
+from utility.training.packing import Failure, Packing, Unpacked
 from utility.training.seeding import Stream, number_of, seed_everything
 from utility.training.signals import held_back, leave_to_the_main_process
 
@@ -133,7 +136,7 @@ class SeededDataset(Dataset):
     def __getitem__(self, key: tuple[Hashable, int]) -> Any:
         index, repeat = key
         self.place.seed_item(index if isinstance(index, int) and index >= 0 else number_of(index), repeat)
-        return self.dataset[index]
+        return _read(lambda: self.dataset[index])
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -153,10 +156,20 @@ class SeededStream(IterableDataset):
         for number in count(1):
             self.place.seed_item(worker, number)
             try:
-                item = next(items)
+                item = _read(lambda: next(items))
             except StopIteration:
                 return
             yield item
+
+
+def _read(item: Callable[[], Any]) -> Any:
+    """An item; in a worker, a user's error comes back as a value, since the loader would bury its sentence in tracebacks."""
+    if get_worker_info() is None:
+        return item()
+    try:
+        return item()
+    except ToolkitError as error:
+        return Failure(str(error))
 
 
 class _Replayed:
@@ -184,6 +197,8 @@ class _WorkerStart:
 
     def __call__(self, worker: int) -> None:
         leave_to_the_main_process()
+        info = get_worker_info()
+        vars(info)["dataset"] = info.dataset.dataset  # what the task's code expects to find there
         if self.then is not None:
             self.then(worker)
 
@@ -236,10 +251,22 @@ def _reset_samplers(loader: DataLoader, place: Place) -> None:
     """Seeds the global generators and the samplers' own, and tells the samplers their epoch."""
     place.seed_order()
     for sampler in _samplers(loader):
-        if isinstance(getattr(sampler, "generator", None), torch.Generator):
-            sampler.generator.manual_seed(torch.initial_seed())
+        for generator in vars(sampler).values():
+            _reseed(generator, torch.initial_seed())
         if hasattr(sampler, "set_epoch"):
             sampler.set_epoch(place.epoch)
+
+
+def _reseed(generator: Any, seed: int) -> None:
+    """Seeds a generator of torch, numpy or Python; anything else is left alone."""
+    if isinstance(generator, torch.Generator):
+        generator.manual_seed(seed)
+    elif isinstance(generator, np.random.Generator):
+        generator.bit_generator.state = type(generator.bit_generator)(seed).state
+    elif isinstance(generator, np.random.RandomState):
+        generator.seed(seed % 2**32)
+    elif isinstance(generator, random.Random):
+        generator.seed(seed)
 
 
 def _is_distributed(loader: DataLoader) -> bool:

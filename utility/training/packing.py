@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from utility.errors import DataError, ToolkitError
+
 
 @dataclass
 class Packed:
@@ -40,13 +42,30 @@ class Packed:
 
 
 @dataclass
+class Failure:
+    """A user's error in a loader worker, on its way to the main process, which raises it as the sentence that it is."""
+
+    sentence: str
+
+
+@dataclass
 class Packing:
     """The task's collate function, and packing where the batch allows it."""
 
     collate: Callable[[list], Any]
 
-    def __call__(self, items: list) -> Any:
-        batch = self.collate(items)
+    def __call__(self, items: Any) -> Any:
+        failures = [item for item in (items if isinstance(items, list) else [items]) if isinstance(item, Failure)]
+        if failures:
+            return failures[0]
+        try:
+            return self.pack(self.collate(items))
+        except ToolkitError as error:
+            return Failure(str(error))
+
+    @staticmethod
+    def pack(batch: Any) -> Any:
+        """The batch with its waveforms in one block, or as it is."""
         if type(batch) not in (list, tuple) or not batch or not _are_waveforms(batch[0]):
             return batch
         wavs = [torch.as_tensor(wav, dtype=torch.float32) for wav in batch[0]]
@@ -61,6 +80,8 @@ class Unpacked:
 
     def __iter__(self) -> Iterator:
         for batch in self.loader:
+            if isinstance(batch, Failure):
+                raise DataError(batch.sentence)
             yield batch.unpack() if isinstance(batch, Packed) else batch
 
 

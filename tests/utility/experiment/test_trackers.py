@@ -15,10 +15,11 @@ from utility.experiment.trackers import METRICS, Tracker
 
 def test_lines_are_json_whatever_the_numbers(tmp_path):
     tracker = Tracker(tmp_path)
-    tracker.write_line(step=1, loss=float("nan"), nested={"a": float("inf")}, acc=0.5)
+    tracker.write_line({"loss": float("nan"), "nested": {"a": [float("inf")]}, "acc": 0.5, "epoch": 7, "time": 8}, step=1, epoch=0)
     tracker.close()
     (line,) = [json.loads(text, parse_constant=pytest.fail) for text in (tmp_path / METRICS).read_text().splitlines()]
-    assert (line["loss"], line["nested"], line["acc"]) == ("nan", {"a": "inf"}, 0.5)
+    assert (line["loss"], line["nested"], line["acc"]) == ("nan", {"a": ["inf"]}, 0.5)
+    assert (line["step"], line["epoch"], line["task/epoch"], line["task/time"]) == (1, 0, 7, 8)
 
 
 def test_scalars_are_collected_and_tensors_are_numbers(tmp_path):

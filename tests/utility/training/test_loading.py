@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, WeightedRandomSampler
 from torch.utils.data.distributed import DistributedSampler
 
+from utility.errors import ToolkitError, UnknownNameError
 from utility.training.loading import Place, open_pass
 from utility.training.seeding import Stream
 
@@ -168,3 +169,50 @@ def test_waveforms_travel_as_they_are(workers, kind):
     one_by_one = read(lambda: DataLoader(Waves(), batch_size=None), place())
     for wav, (reference, _) in zip([wav for wavs, _ in batches for wav in wavs], one_by_one, strict=True):
         np.testing.assert_array_equal(np.asarray(wav, dtype=np.float32), np.asarray(reference, dtype=np.float32))
+
+
+class OwnGenerator:
+    """A batch sampler with a generator of its own, as S3PRL's users write them."""
+
+    def __init__(self, generator):
+        self.generator_of_mine = generator
+
+    def __len__(self) -> int:
+        return 5
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for _ in range(5):
+            draw = self.generator_of_mine
+            yield [int(draw.randrange(23) if isinstance(draw, random.Random) else draw.random() * 23)]
+
+
+@pytest.mark.parametrize("make", [lambda: random.Random(0), lambda: np.random.default_rng(0), lambda: np.random.RandomState(0)])
+def test_a_sampler_with_its_own_generator_repeats_itself(make):
+    def loader(sampler=OwnGenerator(make())):  # noqa: B008 - one sampler for all epochs, as in an expert that keeps its loader
+        return DataLoader(Noisy(), batch_sampler=sampler, collate_fn=collate)
+
+    first = read(loader, place(0))
+    assert read(loader, place(1)) != first
+    assert read(loader, place(0)) == first
+
+
+def look_at_the_dataset(worker: int) -> None:
+    assert torch.utils.data.get_worker_info().dataset.size == 23
+
+
+def test_a_worker_start_sees_the_dataset_that_the_task_made():
+    get = lambda: DataLoader(Noisy(), batch_size=4, num_workers=1, collate_fn=collate, worker_init_fn=look_at_the_dataset)  # noqa: E731
+    assert len(read(get, place())) == 6
+
+
+class Faulty(Noisy):
+    def __getitem__(self, index: int):
+        if index == 7:
+            raise UnknownNameError("label", "foo", ["bar"])
+        return super().__getitem__(index)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_users_error_keeps_its_sentence(workers):
+    with pytest.raises(ToolkitError, match=r"^unknown label 'foo'; valid: bar$"):
+        read(lambda: DataLoader(Faulty(), batch_size=4, num_workers=workers, collate_fn=collate), place())
