@@ -17,7 +17,7 @@ from utility.errors import DataError
 from utility.experiment.killpoints import reach
 from utility.experiment.trackers import Tracker
 from utility.training.distributed import Team
-from utility.training.loading import Pass, Place, open_pass
+from utility.training.loading import Pass, Place
 from utility.training.seeding import Stream, number_of, seed_everything
 
 
@@ -90,7 +90,7 @@ class Evaluator:
             self.team.share_memory_of([self.pipeline.downstream])
         rank, world = (self.team.rank, self.team.size) if dealt else (0, 1)
         place = Place(self.seed, Stream.EVALUATION, split, rank=rank, world=world, even=False, ratio=self.ratio)
-        opened = open_pass(lambda: self.pipeline.loader_of(split), place)
+        opened = self.pipeline.open_pass(split, place)
         found = self._batches(split, place, opened, merge=not dealt)
         records, ids, items = self._merged(found) if dealt else found
         return records, ids, items, opened.total or len(ids)
@@ -114,8 +114,8 @@ class Evaluator:
         return (records if merge else separate), ids, items
 
     def _progress(self, split: str, place: Place, opened: Pass) -> Iterator[tuple[int, Any]]:
-        batches, look = self.pipeline.ahead(opened.batches), {"leave": False, "dynamic_ncols": True, "mininterval": 0.5}
-        bar = tqdm(batches, desc=split, total=opened.expected, disable=not self.team.leads, **look)
+        look = {"leave": False, "dynamic_ncols": True, "mininterval": 0.5}
+        bar = tqdm(opened.batches, desc=split, total=opened.expected, disable=not self.team.leads, **look)
         for number, batch in enumerate(bar):
             yield place.rank + number * place.world, batch
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -20,24 +19,11 @@ from upstream.featurizer import Featurizer
 from utility.errors import CheckpointError, UnknownNameError, UsageError
 from utility.experiment.experiment import Experiment
 from utility.experiment.plugins import load_plugin
+from utility.training.loading import Pass, Place, open_pass
+from utility.training.packing import Extracted
 from utility.training.specaug import SpecAug
 
 log = logging.getLogger(__name__)
-
-
-class Ahead(tuple):
-    """A batch whose upstream states are on their way.
-
-    Attributes:
-        states: the waveforms and the states, when they are ready.
-    """
-
-    states: Future
-
-    def __new__(cls, batch: Iterable[Any], states: Future) -> Ahead:
-        made = super().__new__(cls, batch)
-        made.states = states
-        return made
 
 
 class Pipeline:
@@ -117,43 +103,29 @@ class Pipeline:
 
     def extract(self, wavs: Iterable[Any]) -> list[Tensor]:
         """List of 1-D waveforms (arrays or tensors) -> list of (T_i, D) features on the device."""
-        return self.featurizer(*self._states(wavs))
-
-    def _states(self, wavs: Iterable[Any]) -> tuple[list[Tensor], dict[str, Any]]:
-        """The waveforms on the device and what the upstream makes of them."""
         wavs = _to_device(list(wavs), self.device)
         with nullcontext() if "Upstream" in self.trainable else torch.no_grad():
-            return wavs, self.upstream(wavs)
+            states = self.upstream(wavs)
+        return self.featurizer(wavs, states)
 
-    def ahead(self, batches: Iterable[Any]) -> Iterator[Any]:
-        """The same batches; where that changes nothing, the upstream works on the next one while the task works on the current one.
+    def open_pass(self, split: str, place: Place) -> Pass:
+        """A pass over a split (``place.epoch`` is passed to tasks that take it).
 
-        That is so on a CPU for a frozen upstream which declares itself ``stateless``: its output is a function of the waveforms alone, and
-        neither draws random numbers nor leaves traces.
+        On a CPU a frozen upstream that declares itself ``stateless`` (its output is a function of the waveforms alone: it draws no random
+        numbers and leaves no traces) works in the loader workers, several batches at a time.
         """
-        if self.device != "cpu" or "Upstream" in self.trainable or not getattr(self.upstream, "stateless", False):
-            yield from batches
-            return
-        with ThreadPoolExecutor(1, thread_name_prefix="upstream") as thread:
-            current: Ahead | None = None
-            for batch in batches:
-                following = Ahead(batch, thread.submit(self._states_in_thread, batch[0], torch.get_num_threads()))
-                if current is not None:
-                    yield current
-                current = following
-            if current is not None:
-                yield current
+        in_workers = self.device == "cpu" and "Upstream" not in self.trainable and getattr(self.upstream, "stateless", False)
+        return open_pass(lambda: self.loader_of(split, place.epoch), place, self._in_worker if in_workers else None)
 
-    def _states_in_thread(self, wavs: Iterable[Any], threads: int) -> tuple[list[Tensor], dict[str, Any]]:
-        torch.set_num_threads(threads)  # a setting of each thread
-        with self.autocast():
-            return self._states(wavs)
+    def _in_worker(self, wavs: list[Tensor]) -> dict[str, Any]:
+        with torch.no_grad(), self.autocast():
+            return self.upstream(wavs)
 
     def loss(self, split: str, batch: Any, records: dict[str, list], **kwargs: Any) -> Tensor:
-        """The task's loss of one batch ``(wavs, *others)``, as it comes from :meth:`ahead`; with SpecAug in training mode."""
+        """The task's loss of one batch ``(wavs, *others)``; with SpecAug in training mode."""
         wavs, *others = batch
         with self.autocast():
-            features = self.featurizer(*batch.states.result()) if isinstance(batch, Ahead) else self.extract(wavs)
+            features = self.featurizer(wavs, batch.states) if isinstance(batch, Extracted) else self.extract(wavs)
             if self.specaug is not None and self.downstream.training:
                 features = self.specaug(features)
             return self.downstream(split, features, *others, records=records, **kwargs)

@@ -28,7 +28,7 @@ from utility.experiment import checkpoint as checkpoints
 from utility.experiment.experiment import Experiment
 from utility.experiment.trackers import Tracker
 from utility.training.distributed import Team
-from utility.training.loading import Place, open_pass
+from utility.training.loading import Place
 from utility.training.seeding import Stream, seed_everything
 from utility.training.signals import StopRequest
 
@@ -121,7 +121,7 @@ class Trainer:
         return Place(self.seed, Stream.FORWARD, self.split, epoch, skip, self.team.rank, self.team.size)
 
     def _epoch_length(self) -> int:
-        opened = open_pass(lambda: self.pipeline.loader_of(self.split), self._place(0))
+        opened = self.pipeline.open_pass(self.split, self._place(0))
         if not opened.expected:
             raise DataError(f"the split {self.split!r} has no known length, so nothing can be counted in epochs")
         return opened.expected
@@ -131,9 +131,9 @@ class Trainer:
         progress = self.progress
         while True:
             epoch, skip = progress.epoch, progress.consumed
-            opened = open_pass(lambda epoch=epoch: self.pipeline.loader_of(self.split, epoch), self._place(epoch, skip))
+            opened = self.pipeline.open_pass(self.split, self._place(epoch, skip))
             progress.epoch_length = None if opened.expected is None else opened.expected + skip
-            for batch in self.pipeline.ahead(opened.batches):
+            for batch in opened.batches:
                 progress.consumed += 1
                 yield progress.consumed - 1, batch
             if progress.consumed == 0:

@@ -4,7 +4,7 @@ An upstream is any ``nn.Module`` that maps a list of unpadded 1-D waveforms to a
 (B, T, D) tensors from input to output, and that answers ``get_downsample_rates(key) -> int``, the samples per frame. Optional: the key
 ``lengths``, (B,) frame counts, and the attributes
 ``batch_independent``, True where an utterance's states do not depend on its batch, and ``stateless``, True where they are a function of the
-waveforms alone, without random numbers or traces, so that they may be computed ahead in a thread.
+waveforms alone, without random numbers or traces, so that loader workers may compute them.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_in
 from torch.utils.data.distributed import DistributedSampler
 
 from utility.errors import ToolkitError
-from utility.training.packing import Failure, Packing, Unpacked
+from utility.training.packing import Extract, Failure, Packing, Unpacked
 from utility.training.seeding import Stream, number_of, seed_everything
 from utility.training.signals import held_back, leave_to_the_main_process
 
@@ -87,12 +87,13 @@ class Pass:
     expected: int | None
 
 
-def open_pass(get_loader: Callable[[], Iterable], place: Place) -> Pass:
+def open_pass(get_loader: Callable[[], Iterable], place: Place, extract: Extract | None = None) -> Pass:
     """Opens a pass over a split.
 
     Args:
         get_loader: returns the task's loader; called with the global generators seeded for the pass.
         place: which batches.
+        extract: an upstream that loader workers, where there are any, apply to their batches (:class:`Extracted` ones come out).
     """
     place.seed_order()
     loader = get_loader()
@@ -100,14 +101,14 @@ def open_pass(get_loader: Callable[[], Iterable], place: Place) -> Pass:
         return _replayed(loader, loader, place)
     if isinstance(loader.dataset, IterableDataset):
         how = {"batch_size": loader.batch_size, "drop_last": loader.drop_last}
-        return _replayed(loader, _rebuild(loader, SeededStream(loader.dataset, place), how), place)
+        return _replayed(loader, _rebuild(loader, SeededStream(loader.dataset, place), how, extract), place)
     _reset_samplers(loader, place)
     batched = loader.batch_sampler is not None
     order = list(loader.batch_sampler if batched else loader.sampler)
     dealt = replace(place, rank=0, world=1) if _is_distributed(loader) else place
     wanted = dealt.mine(_keys(order, batched))
     how = {"batch_sampler": wanted} if batched else {"sampler": wanted, "batch_size": None}
-    return Pass(Unpacked(_rebuild(loader, SeededDataset(loader.dataset, place), how)), len(order), len(wanted))
+    return Pass(Unpacked(_rebuild(loader, SeededDataset(loader.dataset, place), how, extract)), len(order), len(wanted))
 
 
 def _replayed(loader: Iterable, batches: Iterable, place: Place) -> Pass:
@@ -211,7 +212,7 @@ class _Loader(DataLoader):
             return super().__iter__()
 
 
-def _rebuild(loader: DataLoader, dataset: Dataset, how: dict[str, Any]) -> DataLoader:
+def _rebuild(loader: DataLoader, dataset: Dataset, how: dict[str, Any], extract: Extract | None) -> DataLoader:
     workers = loader.num_workers
     if not isinstance(dataset, IterableDataset):  # the order of a stream depends on the number of its workers
         workers = min(workers, max(1, usable_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
@@ -219,7 +220,7 @@ def _rebuild(loader: DataLoader, dataset: Dataset, how: dict[str, Any]) -> DataL
     return _Loader(
         dataset,
         num_workers=workers,
-        collate_fn=Packing(loader.collate_fn) if workers else loader.collate_fn,
+        collate_fn=Packing(loader.collate_fn, extract) if workers else loader.collate_fn,
         pin_memory=loader.pin_memory and torch.cuda.is_available(),
         timeout=loader.timeout if workers else 0,
         worker_init_fn=_WorkerStart(loader.worker_init_fn),

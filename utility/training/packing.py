@@ -1,4 +1,4 @@
-"""Waveforms travel from a loader worker to the main process as one block of memory, not as one message each.
+"""What a loader worker hands to the main process: the waveforms as one block of memory, or what the upstream has made of them already.
 
 Arrays of numpy would otherwise be copied through a pipe, and each tensor would need a shared file of its own.
 """
@@ -15,30 +15,48 @@ from torch import Tensor
 
 from utility.errors import DataError, ToolkitError
 
+Extract = Callable[[list[Tensor]], dict[str, Any]]
+
+
+class Extracted(tuple):
+    """A batch ``(lengths as ranges, *others)`` whose waveforms stayed in the worker.
+
+    Attributes:
+        states: what the upstream made of them.
+    """
+
+    states: dict[str, Any]
+
 
 @dataclass
 class Packed:
-    """A batch ``(wavs, *others)`` whose waveforms lie one behind the other.
+    """A batch ``(wavs, *others)`` on its way from a worker.
 
     Args:
-        flat: all samples, float32.
+        flat: all samples, float32, one waveform behind the other; None if they stay behind.
         lengths: samples of each waveform.
         others: the rest of the batch.
         kind: type of the batch, ``list`` or ``tuple``.
+        states: what the upstream made of the waveforms, if it worked in the worker.
     """
 
-    flat: Tensor
+    flat: Tensor | None
     lengths: list[int]
     others: tuple
     kind: type
+    states: dict[str, Any] | None = None
 
     def unpack(self) -> list | tuple:
-        """The batch, its waveforms as views of the block."""
-        return self.kind([list(self.flat.split(self.lengths)), *self.others])
+        """The batch, its waveforms as views of the block; an :class:`Extracted` if they have been worked on."""
+        if self.states is None:
+            return self.kind([list(self.flat.split(self.lengths)), *self.others])
+        batch = Extracted(([range(n) for n in self.lengths], *self.others))
+        batch.states = self.states
+        return batch
 
     def pin_memory(self) -> Packed:
         """What the loader calls when it pins batches."""
-        return Packed(self.flat.pin_memory(), self.lengths, self.others, self.kind)
+        return self if self.flat is None else Packed(self.flat.pin_memory(), self.lengths, self.others, self.kind)
 
 
 @dataclass
@@ -50,9 +68,15 @@ class Failure:
 
 @dataclass
 class Packing:
-    """The task's collate function, and packing where the batch allows it."""
+    """The task's collate function, and packing where the batch allows it.
+
+    Args:
+        collate: the task's.
+        extract: the upstream, if it is to work in the worker.
+    """
 
     collate: Callable[[list], Any]
+    extract: Extract | None = None
 
     def __call__(self, items: Any) -> Any:
         failures = [item for item in (items if isinstance(items, list) else [items]) if isinstance(item, Failure)]
@@ -63,13 +87,15 @@ class Packing:
         except ToolkitError as error:
             return Failure(str(error))
 
-    @staticmethod
-    def pack(batch: Any) -> Any:
-        """The batch with its waveforms in one block, or as it is."""
+    def pack(self, batch: Any) -> Any:
+        """The batch with its waveforms in one block or worked on; or as it is, if it has another form."""
         if type(batch) not in (list, tuple) or not batch or not _are_waveforms(batch[0]):
             return batch
         wavs = [torch.as_tensor(wav, dtype=torch.float32) for wav in batch[0]]
-        return Packed(torch.cat(wavs), [len(wav) for wav in wavs], tuple(batch[1:]), type(batch))
+        lengths, others = [len(wav) for wav in wavs], tuple(batch[1:])
+        if self.extract is None:
+            return Packed(torch.cat(wavs), lengths, others, type(batch))
+        return Packed(None, lengths, others, type(batch), self.extract(wavs))
 
 
 @dataclass

@@ -216,3 +216,17 @@ class Faulty(Noisy):
 def test_a_users_error_keeps_its_sentence(workers):
     with pytest.raises(ToolkitError, match=r"^unknown label 'foo'; valid: bar$"):
         read(lambda: DataLoader(Faulty(), batch_size=4, num_workers=workers, collate_fn=collate), place())
+
+
+def doubled(wavs: list[torch.Tensor]) -> dict:
+    return {"hidden_states": [wav * 2 for wav in wavs]}
+
+
+def test_an_upstream_may_work_in_the_workers():
+    get = lambda: DataLoader(Waves(), batch_size=2, num_workers=2, collate_fn=lambda items: tuple(zip(*items, strict=True)))  # noqa: E731
+    plain = read(get, place())
+    extracted = list(open_pass(get, place(), doubled).batches)
+    for (wavs, names), batch in zip(plain, extracted, strict=True):
+        assert batch[1] == names
+        assert [len(item) for item in batch[0]] == [len(wav) for wav in wavs]
+        assert all(torch.equal(a * 2, b) for a, b in zip(wavs, batch.states["hidden_states"], strict=True))
