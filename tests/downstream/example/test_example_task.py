@@ -71,8 +71,8 @@ def test_loader_form(config: dict, expert: DownstreamExpert):
 
 def test_padding_changes_nothing(expert: DownstreamExpert):
     features = [torch.randn(20, 129), torch.randn(7, 129), torch.randn(1, 129)]
-    together = expert._logits(features)
-    torch.testing.assert_close(together, torch.cat([expert._logits([feature]) for feature in features]))
+    together = expert.model(features)
+    torch.testing.assert_close(together, torch.cat([expert.model([feature]) for feature in features]))
 
 
 def test_records_grow_with_plain_values(expert: DownstreamExpert):
