@@ -18,6 +18,7 @@ from downstream.interfaces import DownstreamBase
 from downstream.pipeline import Pipeline
 from utility.audio.io import find_audio, load_audio
 from utility.errors import DataError, UsageError
+from utility.training.packing import as_waveform
 from utility.training.seeding import Stream, number_of, seed_everything
 
 log = logging.getLogger(__name__)
@@ -86,7 +87,7 @@ def _files(path: Path) -> list[Path]:
 def _load(task: Any, path: Path) -> Tensor:
     """Any rate, any channels -> 1-D at the task's rate; a task's own ``load_audio`` comes first."""
     if hasattr(task, "load_audio"):
-        return torch.as_tensor(task.load_audio(str(path)), dtype=torch.float32).view(-1)
+        return as_waveform(task.load_audio(str(path))).view(-1)
     return torch.from_numpy(load_audio(path, getattr(task, "sample_rate", DownstreamBase.sample_rate)))
 
 

@@ -10,12 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from utility.errors import CheckpointError, ConfigError
+from utility.errors import CheckpointError, ConfigError, ToolkitError
 from utility.training.distributed import Team
 from utility.training.optimizers import build_optimizer
 from utility.training.schedulers import build_scheduler
 
 log = logging.getLogger(__name__)
+
+MOST_SKIPPED = 100
 
 
 class Optimisation:
@@ -33,6 +35,7 @@ class Optimisation:
 
     Attributes:
         grad_norm: norm before clipping of the last update (float).
+        skipped: updates in a row, up to the last, whose gradient was not finite.
         lr: learning rate of the first group in the last update.
     """
 
@@ -56,6 +59,7 @@ class Optimisation:
         self.scheduler = build_scheduler(self.optimizer, total_epochs if self.by_epoch else total_steps, schedule) if schedule else None
         self.scaler = torch.amp.GradScaler("cuda") if scale_loss else None
         self.grad_norm, self.lr = 0.0, self.optimizer.param_groups[0]["lr"]
+        self.skipped = 0
 
     def backward(self, loss: Tensor) -> None:
         """Adds the gradients of one micro-batch."""
@@ -67,7 +71,11 @@ class Optimisation:
         self.optimizer.zero_grad(set_to_none=True)
 
     def update(self, step: int) -> None:
-        """One optimizer update; skipped, with a warning, if the gradient is not finite. The schedule moves on in both cases."""
+        """One optimizer update; skipped, with a warning, if the gradient is not finite. The schedule moves on in both cases.
+
+        Raises:
+            ToolkitError: a hundred updates in a row were skipped, so that nothing is learnt any more.
+        """
         self.team.average_gradients(self.parameters)
         if self.scaler:
             self.scaler.unscale_(self.optimizer)
@@ -78,11 +86,24 @@ class Optimisation:
             self.scaler.update()
         elif math.isfinite(self.grad_norm):
             self.optimizer.step()
-        else:
-            log.warning("[Runner] - grad norm is %s at step %d: the update is skipped", self.grad_norm, step)
+        self._count_skipped(step)
         self.forget()
         if self.scheduler is not None and not self.by_epoch:
             self.scheduler.step()
+
+    def _count_skipped(self, step: int) -> None:
+        """Loss scaling overflows at times and helps itself, so it is not warned of."""
+        if math.isfinite(self.grad_norm):
+            self.skipped = 0
+            return
+        self.skipped += 1
+        if not self.scaler:
+            log.warning("[Runner] - grad norm is %s at step %d: the update is skipped", self.grad_norm, step)
+        if self.skipped >= MOST_SKIPPED:
+            raise ToolkitError(
+                f"the gradient was not finite in {MOST_SKIPPED} updates in a row, up to step {step}: nothing is learnt any more; "
+                "a lower learning rate, full precision or other data may help"
+            )
 
     def epochs_ended(self, count: int) -> None:
         """Moves a schedule that counts in epochs."""

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +19,7 @@ from utility.errors import CheckpointError, UnknownNameError, UsageError
 from utility.experiment.experiment import Experiment
 from utility.experiment.plugins import load_plugin
 from utility.training.loading import Pass, Place, open_pass
-from utility.training.packing import Extracted
+from utility.training.packing import Extracted, as_waveform
 from utility.training.specaug import SpecAug
 
 log = logging.getLogger(__name__)
@@ -182,7 +181,7 @@ def _autocast_type(runner: Any, device: str) -> torch.dtype | None:
 
 def _to_device(wavs: list[Any], device: str) -> list[Tensor]:
     """Float32 tensors on the device, in one transfer."""
-    wavs = [torch.as_tensor(np.asarray(w) if isinstance(w, list) else w, dtype=torch.float32) for w in wavs]
+    wavs = [as_waveform(w) for w in wavs]
     if device == "cpu" or not wavs or any(w.dim() != 1 for w in wavs):
         return [w.to(device) for w in wavs]
     return list(torch.cat(wavs).to(device, non_blocking=True).split([len(w) for w in wavs]))

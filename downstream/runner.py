@@ -67,6 +67,9 @@ class Runner:
         if not trainer.complete:
             log.warning("[Runner] - stopped and saved at step %d %s", trainer.progress.step, where)
             return request.exit_status if request else 1
+        skipped = trainer.optimisation.skipped
+        if skipped:
+            log.warning("[Runner] - the last %d updates were skipped, because their gradients were not finite", skipped)
         results = "; ".join(summary(e) for e in trainer.last)
         self._say(f"[Runner] - training is complete at step {trainer.progress.step} {where}" + (f" | {results}" if results else ""))
         return 0

@@ -131,6 +131,8 @@ def _require(entry: Entry, options: Mapping[str, Any]) -> None:
 
 def _accepted(entry: Entry, expert: type, options: dict[str, Any], refresh: bool) -> dict[str, Any]:
     """The keyword arguments that the constructor takes; the standard three are dropped where an older one does not know them."""
+    if options.get("ckpt") is not None and getattr(expert, "stateless", False):
+        raise UsageError(f"upstream {entry.name!r} has no weights, so there is nothing to read from {options['ckpt']} (-k)")
     standard = {"ckpt": None, "model_config": None, "refresh": refresh}
     import inspect
 

@@ -168,6 +168,14 @@ def test_a_gradient_that_is_no_number_is_skipped(train, tmp_path, caplog):
     assert all(torch.isfinite(v).all() for v in state["Downstream"].values() if isinstance(v, torch.Tensor))
 
 
+def test_a_run_that_learns_nothing_any_more_ends(train, caplog, capsys, monkeypatch):
+    assert train(bad_steps=[2, 3, 4, 5, 6, 7, 8], runner={"log_step": 1, "eval_step": 100}) == 0
+    assert "the last 5 updates were skipped" in caplog.text
+    monkeypatch.setattr("downstream.optimisation.MOST_SKIPPED", 3)
+    assert train(bad_steps=[2, 3, 4, 5, 6, 7, 8], runner={"log_step": 1, "eval_step": 100}, name="ends") == 2
+    assert "not finite in 3 updates in a row, up to step 4" in capsys.readouterr().err
+
+
 def test_out_of_memory_skips_the_batch_and_gives_up_in_the_end(train, tmp_path, caplog, capsys, monkeypatch):
     from downstream.pipeline import Pipeline
 

@@ -213,7 +213,7 @@ def test_a_missing_needed_option_is_named_with_its_flag():
         ("win_ms: 30\nn_freq: 201\ninput: {feat_type: mel}", ["win_ms 30 is 480 samples"]),
         ("win_ms: wide\ninput: {feat_type: mel}", ["win_ms must be a number"]),
         ("input: {feat_type: mfcc, log: true}", ["log is defined for linear and mel"]),
-        ("[1]", ["a mapping is expected"]),
+        ("[1]", ["is a list, not a mapping"]),
     ],
 )
 def test_wrong_configs_of_the_baseline_are_named(tmp_path, text, sentences):

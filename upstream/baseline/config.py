@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-import yaml
 
 from upstream.blocks.kaldi import KaldiFeatures
 from upstream.blocks.kaldi_options import KaldiOptions
@@ -16,21 +13,6 @@ from utility.errors import ConfigError, did_you_mean
 KALDI_KEYS = ("kaldi", "delta", "cmvn")
 SPECTRAL_KEYS = ("win_ms", "hop_ms", "n_freq", "n_mels", "n_mfcc")
 DELTA_KEYS = ("order", "win_length")
-
-
-def read_config(path: str | Path) -> dict[str, Any]:
-    """The mapping in a yaml file.
-
-    Raises:
-        ConfigError: the file cannot be read or holds no mapping.
-    """
-    try:
-        config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot be read ({str(error).splitlines()[0]})", str(path)) from error
-    if not isinstance(config, Mapping):
-        raise ConfigError("a mapping is expected", str(path))
-    return dict(config)
 
 
 def kaldi_features(config: Mapping[str, Any], source: str) -> KaldiFeatures:

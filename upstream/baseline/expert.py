@@ -12,8 +12,9 @@ from upstream.blocks.deltas_cmvn import zero_padding
 from upstream.blocks.spectral import sounding_samples
 from upstream.blocks.waves import check_waves, pad_waves
 from upstream.interfaces import UpstreamBase
+from utility.experiment.config import load_config
 
-from .config import kaldi_features, read_config, spectral_features
+from .config import kaldi_features, spectral_features
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "fbank.yaml"
 
@@ -29,10 +30,10 @@ class UpstreamExpert(UpstreamBase):
 
     stateless = True
 
-    def __init__(self, ckpt: str | None = None, model_config: str | Path | None = None, batch_independent: bool = False, **kwargs: Any):
-        super().__init__(**kwargs)
+    def __init__(self, model_config: str | Path | None = None, batch_independent: bool = False):
+        super().__init__()
         path = model_config or DEFAULT_CONFIG
-        config = read_config(path)
+        config = load_config(path)
         self.kaldi = self.spectral = self.spec = None
         if "kaldi" in config:
             self.kaldi = kaldi_features(config, str(path))

@@ -255,8 +255,3 @@ def dct_matrix(coefficients: int, bands: int) -> Tensor:
     k = torch.arange(coefficients, dtype=torch.float64)
     matrix = torch.cos(torch.pi / bands * (torch.arange(bands, dtype=torch.float64)[:, None] + 0.5) * k) * (2.0 / bands) ** 0.5
     return torch.cat([matrix[:, :1] * 0.5**0.5, matrix[:, 1:]], dim=1)
-
-
-def level_to(wav: Tensor, target_level: float = -25.0) -> Tensor:
-    """Scales a waveform to an RMS of ``target_level`` dB: wav 10^(level / 20) / (rms + 1e-10)."""
-    return wav * (10 ** (target_level / 20) / (wav.square().mean().sqrt() + EPS))

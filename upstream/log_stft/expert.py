@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor, nn
 
 from upstream.blocks.waves import check_waves, pad_waves
 from utility.errors import ConfigError, did_you_mean
+from utility.experiment.config import load_config
 
 LOG_FLOOR = 1e-8
 WINDOWS = {"hann": torch.hann_window, "hamming": torch.hamming_window, "blackman": torch.blackman_window, "ones": torch.ones}
@@ -82,10 +82,10 @@ class UpstreamExpert(nn.Module):
     batch_independent = True
     stateless = True
 
-    def __init__(self, ckpt: str | None = None, model_config: str | Path | None = None, refresh: bool = False, **options: Any):
+    def __init__(self, ckpt: None = None, model_config: str | Path | None = None, refresh: bool = False, **options: Any):
         super().__init__()
         self.name = "stft_mag"
-        config = _read(model_config) if model_config else {}
+        config = load_config(model_config) if model_config else {}
         config["spectrogram"] = {**(config.get("spectrogram") or {}), **options}
         self.options = StftOptions.of(config, str(model_config or "stft_mag"))
         self.output_dim = self.options.n_fft // 2 + 1
@@ -110,13 +110,3 @@ class UpstreamExpert(nn.Module):
         spectrum = torch.stft(wav, o.n_fft, o.hop_length, o.win_length, window, o.center, "reflect", return_complex=True)
         magnitude = spectrum.abs().T
         return magnitude.clamp(min=LOG_FLOOR).log() if o.log else magnitude
-
-
-def _read(path: str | Path) -> dict[str, Any]:
-    try:
-        config = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"cannot be read ({str(error).splitlines()[0]})", str(path)) from error
-    if not isinstance(config, dict):
-        raise ConfigError("a mapping is expected", str(path))
-    return config

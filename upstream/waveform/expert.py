@@ -17,7 +17,7 @@ class UpstreamExpert(nn.Module):
     stateless = True
     output_dim = 1
 
-    def __init__(self, ckpt: str | None = None, model_config: str | None = None, **kwargs: Any):
+    def __init__(self) -> None:
         super().__init__()
         self.name = "waveform"
 

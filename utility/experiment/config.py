@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -196,13 +196,12 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
 
 
 def check_runner(
-    config: Mapping[str, Any], known_splits: Collection[str] | None = None, training: bool = True, source: str = "config"
+    config: Mapping[str, Any], training: bool = True, source: str = "config"
 ) -> RunnerConfig:
     """Checks and converts the ``runner`` section.
 
     Args:
         config: the whole config.
-        known_splits: if the task declares its splits, the only ones that may be named.
         training: whether what training alone needs must be there; without it the section may be missing.
         source: the file, for the error.
 
@@ -217,7 +216,6 @@ def check_runner(
             "the section 'runner' is missing" if section is None else f"runner is {section!r}, not a section of fields", source
         )
     values, faults = _converted(section)
-    faults += _split_faults(values, known_splits)
     if training:
         faults += _training_faults(section)
     if values.get("fp16") and values.get("amp", "fp16") != "fp16":
@@ -240,18 +238,6 @@ def _converted(section: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
             except ValueError as error:
                 faults.append(f"runner.{name} is {value!r} and should be {error}")
     return values, faults
-
-
-def _split_faults(values: Mapping[str, Any], known: Collection[str] | None) -> list[str]:
-    if known is None:
-        return []
-    named = [("eval_dataloaders", name) for name in values.get("eval_dataloaders", [])]
-    named += [("train_dataloader", values["train_dataloader"])] if "train_dataloader" in values else []
-    return [
-        f"runner.{where} names the split {name!r}, which the task does not have (it has {', '.join(known)})"
-        for where, name in named
-        if name not in known
-    ]
 
 
 def _training_faults(section: Mapping[str, Any]) -> list[str]:

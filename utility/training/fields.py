@@ -36,6 +36,33 @@ def check_fields(given: Mapping[str, Any], valid: Iterable[str], required: Itera
         raise ConfigError(faults, source)
 
 
+def check_numbers(function: Callable, given: Mapping[str, Any], *, source: str) -> None:
+    """Refuses a field that is no number where ``function`` has a number by default, or not as many numbers as there are by default.
+
+    Args:
+        function: what the fields will be handed to.
+        given: the fields, as :func:`plain` makes them.
+        source: as in :func:`check_fields`.
+
+    Raises:
+        ConfigError: there is at least one fault.
+    """
+    defaults = {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+    faults = []
+    for name, value in given.items():
+        default = defaults.get(name)
+        if type(default) in (int, float) and not isinstance(value, int | float):
+            faults.append(f"{name} must be a number, not {value!r}")
+        elif isinstance(default, tuple) and not _are_numbers(value, len(default)):
+            faults.append(f"{name} must be {len(default)} numbers, not {value!r}")
+    if faults:
+        raise ConfigError(faults, source)
+
+
+def _are_numbers(value: Any, count: int) -> bool:
+    return isinstance(value, tuple) and len(value) == count and all(isinstance(item, int | float) for item in value)
+
+
 def plain(value: Any) -> Any:
     """A yaml value as Python's libraries want it: lists become tuples, and ``1e-4``, which yaml reads as text, a number."""
     if isinstance(value, list | tuple):

@@ -25,7 +25,7 @@ from torch import nn
 
 from utility.errors import ConfigError, UnknownNameError
 from utility.training.adam_variants import AdamW, BertAdam, Lamb
-from utility.training.fields import check_fields, keywords_of, plain
+from utility.training.fields import check_fields, check_numbers, keywords_of, plain
 
 _NO_DECAY = ("bias", "LayerNorm.weight")
 _NEEDS_MORE = {"LBFGS": "evaluates the loss several times an update", "SparseAdam": "takes sparse gradients only"}
@@ -65,6 +65,7 @@ def build_optimizer(
 
 def _build(make: Callable[..., torch.optim.Optimizer], params: _Groups, fields: dict[str, Any], label: str) -> torch.optim.Optimizer:
     """Calls the optimizer's class; what it thinks of the values becomes a sentence."""
+    check_numbers(make, fields, source=label)
     try:
         return make(params, **fields)
     except (TypeError, ValueError, RuntimeError) as error:

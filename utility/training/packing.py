@@ -91,7 +91,7 @@ class Packing:
         """The batch with its waveforms in one block or worked on; or as it is, if it has another form."""
         if type(batch) not in (list, tuple) or not batch or not _are_waveforms(batch[0]):
             return batch
-        wavs = [torch.as_tensor(wav, dtype=torch.float32) for wav in batch[0]]
+        wavs = [as_waveform(wav) for wav in batch[0]]
         lengths, others = [len(wav) for wav in wavs], tuple(batch[1:])
         if self.extract is None:
             return Packed(torch.cat(wavs), lengths, others, type(batch))
@@ -109,6 +109,19 @@ class Unpacked:
             if isinstance(batch, Failure):
                 raise DataError(batch.sentence)
             yield batch.unpack() if isinstance(batch, Packed) else batch
+
+
+def as_waveform(wav: Any) -> Tensor:
+    """The samples as float32.
+
+    Raises:
+        DataError: whole numbers, whose full scale is not known here.
+    """
+    wav = torch.as_tensor(np.asarray(wav) if isinstance(wav, list) else wav)
+    if not wav.is_floating_point() and wav.numel():
+        kind = str(wav.dtype).removeprefix("torch.")
+        raise DataError(f"a waveform of the task is {kind}; floating point in [-1, 1] is expected (int16: divide by 32768)")
+    return wav.float()
 
 
 def _are_waveforms(wavs: Any) -> bool:
