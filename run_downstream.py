@@ -25,6 +25,8 @@ TASKS = Path(__file__).resolve().parent / "downstream"
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command line; returns the exit status: 0, 2 for a user's error (one sentence on stderr), 128 + N after signal N."""
+    if sys.stderr is None:  # closed by whoever started us; what is opened next would get its number and the messages meant for it
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 - stays open
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     try:
         namespace = parse(sys.argv[1:] if argv is None else argv, registry.available, lambda: sorted(find_plugins(TASKS)))

@@ -171,7 +171,8 @@ def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
     """The open file; whatever libsndfile dislikes while it is open becomes a DataError that names it."""
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"audio file {path} is a folder" if path.is_dir() else f"audio file {path} does not exist")
+        what = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
+        raise DataError(f"audio file {path} {what}")
     if path.stat().st_size == 0:
         raise DataError(f"audio file {path} is empty (0 bytes)")
     if path.suffix.lower() == ".raw":
