@@ -13,6 +13,7 @@ from utility.errors import UnknownNameError, UsageError
 CORPORA = {
     "speech_commands": "Speech Commands v0.01 with its test archive: keyword spotting",
     "librispeech": "LibriSpeech with phone alignments and lexicon: speech and phoneme recognition, phone classification",
+    "snips": "Audio SNIPS, commands with slots: slot filling",
 }
 
 
