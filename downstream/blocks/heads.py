@@ -13,11 +13,14 @@ A head is described in config.yaml as S3PRL does it, and its parameters have S3P
         post_net:                   # optional, a single linear layer otherwise
           select: FrameLevel
           FrameLevel: {hiddens: [256]}
+
+Recognition tasks choose among :func:`sequence_heads`, which may give fewer frames than they get.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -26,6 +29,8 @@ from torch import Tensor, nn
 
 from downstream.blocks.convolution import Convolution
 from downstream.blocks.pooling import POOLINGS, activation_named
+from downstream.blocks.recurrent import RNNs
+from downstream.blocks.wav2letter import Wav2Letter
 from utility.errors import UnknownNameError
 from utility.training.fields import check_fields, keywords_of
 
@@ -96,11 +101,22 @@ class UtteranceLevel(nn.Module):
         return self.post_net(self.pooling(features, lengths), torch.ones_like(lengths))
 
 
-HEADS: dict[str, type[nn.Module]] = {"FrameLevel": FrameLevel, "Convolution": Convolution, "UtteranceLevel": UtteranceLevel}
+Head = Callable[..., nn.Module]
+HEADS: dict[str, Head] = {"FrameLevel": FrameLevel, "Convolution": Convolution, "UtteranceLevel": UtteranceLevel}
+
+
+def sequence_heads(upstream_rate: int) -> dict[str, Head]:
+    """The heads of recognition tasks: a class per frame, of fewer frames than the features have if the head is so described.
+
+    Args:
+        upstream_rate: samples per feature frame.
+    """
+    recurrent = {head.__name__: partial(head, upstream_rate=upstream_rate) for head in (RNNs, Wav2Letter)}
+    return {"FrameLevel": FrameLevel, "Convolution": Convolution, **recurrent}
 
 
 def build_head(
-    described: Mapping[str, Any], input_dim: int, output_dim: int, heads: Mapping[str, type[nn.Module]] = HEADS, source: str = "modelrc"
+    described: Mapping[str, Any], input_dim: int, output_dim: int, heads: Mapping[str, Head] = HEADS, source: str = "modelrc"
 ) -> nn.Module:
     """The head that a config describes.
 
@@ -108,7 +124,7 @@ def build_head(
         described: ``{"select": name, name: {options}}``; other fields are the task's own.
         input_dim: width of the features.
         output_dim: number of classes.
-        heads: the classes to choose from.
+        heads: the classes to choose from; what a config must not set is bound with :func:`functools.partial`.
         source: the section that error sentences name.
 
     Raises:
@@ -119,5 +135,6 @@ def build_head(
     if name not in heads:
         raise UnknownNameError(f"head in {source}.select", str(name), heads)
     options = described.get(name) or {}
-    check_fields(options, keywords_of(heads[name], besides=("input_dim", "output_dim")), source=f"{source}.{name}")
+    bound = heads[name].keywords if isinstance(heads[name], partial) else ()
+    check_fields(options, keywords_of(heads[name], besides=("input_dim", "output_dim", *bound)), source=f"{source}.{name}")
     return heads[name](input_dim, output_dim, **options)

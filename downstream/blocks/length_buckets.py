@@ -1,0 +1,91 @@
+"""Batches of utterances of like length, from the tables of ``preprocess/generate_len_for_bucket.py`` (spec: downstream-content.md 0).
+
+A table ``<folder>/<split>.csv`` has the columns ``,file_path,length,label``; paths are below the corpus, lengths in samples.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from utility.errors import DataError, did_you_mean
+
+PUBLISHED_LIMIT = 2000  # meant as frames of 10 ms, compared with samples
+
+
+class Utterance(NamedTuple):
+    """A row of a table: the path below the corpus and the length in samples."""
+
+    path: str
+    samples: int
+
+    @property
+    def name(self) -> str:
+        """The name of the file without its extension, which is the utterance's in transcripts and labels."""
+        return self.path.rpartition("/")[2].rpartition(".")[0]
+
+
+def read_lengths(folder: str | Path, splits: Sequence[str], corpus: str | Path, field: str = "bucket_file") -> list[Utterance]:
+    """The utterances of some splits together, longest first; equally long ones in the order of the tables.
+
+    Args:
+        folder: where the tables lie.
+        splits: names of tables, without ``.csv``.
+        corpus: root of the corpus, for the sentence that says how to make a missing table.
+        field: the config field that an error names.
+
+    Raises:
+        DataError: a table is missing or is none.
+    """
+    rows = [row for split in splits for row in _read_table(Path(folder) / f"{split}.csv", corpus, field)]
+    return sorted(rows, key=lambda row: -row.samples)
+
+
+def _read_table(path: Path, corpus: str | Path, field: str) -> list[Utterance]:
+    if not path.is_file():
+        known = did_you_mean(path.stem, sorted(file.stem for file in path.parent.glob("*.csv")))
+        command = (
+            f"python3 preprocess/generate_len_for_bucket.py -i {corpus} -o {path.parent.parent} -n {path.parent.name} --splits {path.stem}"
+        )
+        raise DataError(f"{field}: there is no table of lengths {path}{known}; this makes it: {command}")
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [Utterance(row["file_path"], int(float(row["length"]))) for row in csv.DictReader(file)]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(f"{field}: {path} is no table of lengths with the columns file_path and length ({error!r})") from None
+
+
+def form_batches(utterances: Sequence[Utterance], size: int) -> list[list[Utterance]]:
+    """Groups of ``size`` (1 or more) utterances in a row; the last one holds what is left."""
+    return [list(utterances[start : start + size]) for start in range(0, len(utterances), size)]
+
+
+def published_batches(
+    utterances: Sequence[Utterance], size: int, wanted: Callable[[Utterance], bool], limit: int = PUBLISHED_LIMIT
+) -> list[list[Utterance]]:
+    """S3PRL's groups to the letter, for whoever has to repeat a run.
+
+    A full group whose longest utterance exceeds ``limit`` becomes two halves. The limit was meant in frames and the lengths are samples, so
+    every full group does: S3PRL's 32 is 16. A last group that is not full stays whole; it is dropped if it holds one utterance only, or
+    if the last row of the tables is not wanted.
+
+    Args:
+        utterances: all rows, longest first.
+        size: utterances per group before it is cut.
+        wanted: whether an utterance belongs to the set.
+    """
+    batches: list[list[Utterance]] = []
+    group: list[Utterance] = []
+    for row in utterances:
+        if not wanted(row):
+            continue
+        group.append(row)
+        if len(group) == size:
+            half = size // 2 if size >= 2 and group[0].samples > limit else size
+            batches += [group[:half], group[half:]] if half < size else [group]
+            group = []
+    if len(group) > 1 and wanted(utterances[-1]):
+        batches.append(group)
+    return batches

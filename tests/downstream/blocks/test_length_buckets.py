@@ -1,0 +1,64 @@
+"""Tables of lengths and the batches made of them, against S3PRL's recorded ones."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from downstream.blocks.length_buckets import Utterance, form_batches, published_batches, read_lengths
+from preprocess.generate_len_for_bucket import write_table
+from utility.errors import DataError
+
+ASR_CASES = ["bucket_one", "long_utterances", "longest_last_row_missing", "missing_transcripts", "sample_counts", "short_utterances"]
+
+
+@pytest.mark.parametrize("case", ASR_CASES)
+def test_recorded_batches(golden, tmp_path: Path, case: str):
+    folder = golden(f"tasks/batching/asr_{case}")
+    params = json.loads((folder / "params.json").read_text())
+    for split, rows in params["tables"].items():
+        write_table(tmp_path / f"{split}.csv", rows)
+    rows = read_lengths(tmp_path, list(params["tables"]), "LibriSpeech")
+    spoken = {key.rpartition("/")[2] for key in params["transcripts"]}
+    batches = published_batches(rows, params["bucket_size"], lambda row: row.name in spoken)
+    assert [[row.name for row in batch] for batch in batches] == json.loads((folder / "outputs.json").read_text())["batches"]
+
+
+def rows(count: int) -> list[Utterance]:
+    return [Utterance(f"dev-clean/1/2/1-2-{index:04d}.flac", 90000 - index) for index in range(count)]
+
+
+@pytest.mark.parametrize("count", [32, 64, 96])
+def test_published_32_is_16(count: int):
+    assert published_batches(rows(count), 32, lambda row: True) == form_batches(rows(count), 16)
+
+
+def test_no_utterance_is_lost():
+    batches = form_batches(rows(37), 4)
+    assert [len(batch) for batch in batches] == [4] * 9 + [1]
+    assert [row for batch in batches for row in batch] == rows(37)
+    assert sum(map(len, published_batches(rows(37), 4, lambda row: True))) == 36
+
+
+def test_names():
+    assert Utterance("train-clean-100/19/198/19-198-0001.flac", 7).name == "19-198-0001"
+    assert Utterance("a.b.flac", 7).name == "a.b"
+
+
+def test_missing_table(tmp_path: Path):
+    write_table(tmp_path / "data/len_for_bucket/dev-clean.csv", [])
+    with pytest.raises(DataError) as caught:
+        read_lengths(tmp_path / "data/len_for_bucket", ["dev-claen"], "/corpora/LibriSpeech", "datarc.bucket_file")
+    said = str(caught.value)
+    assert said.startswith("datarc.bucket_file: there is no table of lengths ")
+    assert "did you mean 'dev-clean'" in said
+    assert f"-i /corpora/LibriSpeech -o {tmp_path / 'data'} -n len_for_bucket --splits dev-claen" in said
+
+
+@pytest.mark.parametrize("text", ["a,b\n1,2\n", ",file_path,length,label\n0,x.flac,long,\n", ",file_path,length,label\n0,x.flac\n"])
+def test_wrong_table(tmp_path: Path, text: str):
+    (tmp_path / "dev-clean.csv").write_text(text)
+    with pytest.raises(DataError, match="no table of lengths with the columns file_path and length"):
+        read_lengths(tmp_path, ["dev-clean"], "LibriSpeech")
