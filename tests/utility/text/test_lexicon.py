@@ -1,0 +1,71 @@
+"""Looking up pronunciations."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from utility.errors import DataError, MissingDependencyError
+from utility.text.encoders import PHONEMES
+from utility.text.lexicon import grapheme_to_phoneme, read_lexicon
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    first, second = tmp_path / "first.txt", tmp_path / "second.txt"
+    first.write_text("THE\tDH AH0\nTHE\tDH IY0\n\nCAT  K AE1 T\r\n")
+    second.write_text("CAT\tT\nSAT S AE1 T")
+    return [first, second]
+
+
+def test_the_first_pronunciation_counts(files: list[Path]):
+    lexicon = read_lexicon(files, PHONEMES)
+    assert len(lexicon) == 3
+    assert lexicon.phones("THE CAT  SAT\n") == "DH AH0 K AE1 T S AE1 T"
+    assert read_lexicon(files[1]).phones("CAT") == "T"
+
+
+def test_missing_words_are_counted(files: list[Path]):
+    lexicon = read_lexicon(files)
+    assert [lexicon.phones(text) for text in ("THE DOG DOG", "the", "", "CAT")] == [None, None, None, "K AE1 T"]
+    assert lexicon.missing == {"DOG": 2, "the": 1}
+
+
+def test_missing_words_can_be_guessed(files: list[Path]):
+    asked: list[str] = []
+    lexicon = read_lexicon(files, guess=lambda word: asked.append(word) or "D AO1 G")
+    assert lexicon.phones("THE DOG DOG") == "DH AH0 D AO1 G D AO1 G"
+    assert (asked, lexicon.missing) == (["DOG"], {})
+
+
+def test_guesser(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "g2p_en", SimpleNamespace(G2p=lambda: SimpleNamespace(predict=lambda word: ["D", " ", word.upper()])))
+    assert grapheme_to_phoneme()("DoG") == "D DOG"
+    monkeypatch.setitem(sys.modules, "g2p_en", None)
+    with pytest.raises(MissingDependencyError, match="pip install g2p-en"):
+        grapheme_to_phoneme()
+
+
+def test_wrong_lexicons(tmp_path: Path):
+    path = tmp_path / "lexicon.txt"
+    with pytest.raises(DataError, match=r"lexicon\.txt does not exist.*fetch_lists"):
+        read_lexicon(path)
+    path.write_text("A AH0\nODDWORD AA0 QQ1\n")
+    with pytest.raises(DataError, match="line 2: the phone 'QQ1' of 'ODDWORD' is not in the vocabulary"):
+        read_lexicon(path, PHONEMES)
+    path.write_text("A\n")
+    with pytest.raises(DataError, match="line 1: 'A' has no phones"):
+        read_lexicon(path)
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="UTF-8"):
+        read_lexicon(path)
+
+
+def test_words_outside_the_librispeech_vocabulary(shared: Path):
+    """The real list that goes with LibriSpeech's lexicon."""
+    (path,) = (shared / "data/task_lists").rglob("*lexicon*allothers*")
+    lexicon = read_lexicon(path, PHONEMES)
+    assert len(lexicon) == 14716

@@ -1,0 +1,93 @@
+"""Words as phones by looking them up: the first pronunciation counts (spec: downstream-content.md 2)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+
+from utility.errors import DataError, MissingDependencyError
+
+
+class Lexicon:
+    """Pronunciations of words.
+
+    Args:
+        pronunciations: word -> phones separated by spaces.
+        guess: makes a pronunciation of a word that is not among them.
+
+    Attributes:
+        missing: how often each word was looked up in vain.
+    """
+
+    def __init__(self, pronunciations: dict[str, str], guess: Callable[[str], str] | None = None):
+        self.pronunciations, self.guess = pronunciations, guess
+        self.missing: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self.pronunciations)
+
+    def phones(self, text: str) -> str | None:
+        """The phones of all words, separated by spaces; None if a word is missing (it is counted) or there is no word."""
+        words = text.split()
+        found = [self.pronunciations.get(word) or self._guessed(word) for word in words]
+        self.missing.update(word for word, phones in zip(words, found, strict=True) if phones is None)
+        return None if None in found or not found else " ".join(found)
+
+    def _guessed(self, word: str) -> str | None:
+        if self.guess is None:
+            return None
+        self.pronunciations[word] = self.guess(word)
+        return self.pronunciations[word]
+
+
+def read_lexicon(
+    paths: str | Path | Sequence[str | Path], valid: Collection[str] | None = None, guess: Callable[[str], str] | None = None
+) -> Lexicon:
+    """Reads files of ``WORD PHONE PHONE ...`` lines (any white space); the first pronunciation met counts, empty lines do not.
+
+    Args:
+        paths: the files in order.
+        valid: the phones that may occur.
+        guess: see :class:`Lexicon`.
+
+    Raises:
+        DataError: a file is missing or is no text, a word has no phones, or a phone is not valid.
+    """
+    pronunciations: dict[str, str] = {}
+    checked = None if valid is None else set(valid)
+    for path in [paths] if isinstance(paths, str | Path) else paths:
+        for number, line in enumerate(_lines(Path(path)), 1):
+            word, *phones = line.split() or [""]
+            if not word:
+                continue
+            if not phones:
+                raise DataError(f"lexicon {path}, line {number}: {word!r} has no phones")
+            wrong = [] if checked is None else [phone for phone in phones if phone not in checked]
+            if wrong:
+                raise DataError(f"lexicon {path}, line {number}: the phone {wrong[0]!r} of {word!r} is not in the vocabulary")
+            pronunciations.setdefault(word, " ".join(phones))
+    return Lexicon(pronunciations, guess)
+
+
+def _lines(path: Path) -> list[str]:
+    if not path.is_file():
+        raise DataError(f"lexicon {path} does not exist; 'python3 preprocess/fetch_lists.py --only ctc' fetches LibriSpeech's to data/")
+    try:
+        return path.read_text(encoding="utf-8").split("\n")
+    except UnicodeDecodeError as error:
+        raise DataError(f"lexicon {path} is no UTF-8 text: {error}") from error
+
+
+def grapheme_to_phoneme() -> Callable[[str], str]:
+    """A guesser of English pronunciations in ARPAbet with stress, by the optional package g2p-en.
+
+    Raises:
+        MissingDependencyError: it is not installed.
+    """
+    try:
+        from g2p_en import G2p
+    except ImportError as error:
+        raise MissingDependencyError("g2p-en", "guessing pronunciations (text.g2p)") from error
+    model = G2p()
+    return lambda word: " ".join(phone for phone in model.predict(word.lower()) if phone.strip())
