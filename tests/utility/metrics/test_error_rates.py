@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 
-import editdistance
 import pytest
 
 from utility.metrics.accuracy import accuracy
@@ -57,6 +56,7 @@ def test_accuracy_of_nothing_or_of_other_items(answers, truth):
 
 
 def test_distances_equal_the_reference():
+    editdistance = pytest.importorskip("editdistance")
     draw = random.Random(0)
     for _ in range(300):
         words = [[draw.choice(["a", "bb", "ccc", "d e", ""]) for _ in range(draw.randrange(12))] for _ in range(2)]
