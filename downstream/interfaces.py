@@ -78,6 +78,7 @@ class DownstreamBase(nn.Module):
         task_version: raised by every change that can move a number.
         runs: names that ``-m evaluate -t NAME`` hands to :meth:`run` instead of a pass over a split.
         splits: the names that ``get_dataloader`` knows, if they are known in advance; a wrong ``-t`` is then refused with the valid ones.
+        trains: False for a task without anything to train: it is evaluated and used without a checkpoint, and ``-m train`` is refused.
         inference_inputs: ``"files"``, ``"pairs"`` (two paths; a folder as the second pairs the first with each of its files) or
             ``"none"`` (the task has no inference on recordings).
         distributed_evaluation: True if ``forward`` leaves everything that ``log_records`` needs in ``records`` (lists that grow), so
@@ -89,6 +90,7 @@ class DownstreamBase(nn.Module):
     task_version: int = 1
     runs: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()
+    trains: bool = True
     inference_inputs: str = "files"
     distributed_evaluation: bool = True
 

@@ -14,6 +14,7 @@ CORPORA = {
     "speech_commands": "Speech Commands v0.01 with its test archive: keyword spotting",
     "librispeech": "LibriSpeech with phone alignments and lexicon: speech and phoneme recognition, phone classification",
     "snips": "Audio SNIPS, commands with slots: slot filling",
+    "quesst": "QUESST 2014 with queries and ground truth: query by example",
 }
 
 

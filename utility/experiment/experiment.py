@@ -17,7 +17,7 @@ from utility.experiment.command_line import Arguments, check_values
 from utility.experiment.config import RunnerConfig, check_runner, check_sections, load_config
 from utility.experiment.folder import ExperimentFolder
 from utility.experiment.override import apply_override, parse_override
-from utility.experiment.plugins import find_plugins, find_task
+from utility.experiment.plugins import find_plugins, find_task, load_plugin
 from utility.training.distributed import Team
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ OF_THE_CALL = frozenset(
     }
 )
 PLUGINS = ("upstream", "downstream")
+_NO_CHECKPOINT = "inference needs a trained checkpoint: -e CHECKPOINT_OR_FOLDER"
 
 
 @dataclass
@@ -98,9 +99,10 @@ def open_experiment(namespace: Arguments, team: Team, tasks: Path, upstreams: Co
     for name in PLUGINS:
         if args[name] not in known[name] and Path(args[name]).expanduser().is_dir():
             args[name] = str(Path(args[name]).expanduser().resolve())
+    task = find_task(args["downstream"], tasks)
+    _check_use(args, task, resumes=past is not None)
     check_sections(config, training=args["mode"] == "train")
     runner = check_runner(config, training=args["mode"] == "train")
-    task = find_task(args["downstream"], tasks)
     return Experiment(args, config, runner, ExperimentFolder(args["expdir"]), task, state, path, resumes=past is not None)
 
 
@@ -176,8 +178,19 @@ def _fresh_place(args: dict[str, Any]) -> Path:
 
 def _require(args: dict[str, Any], given: set[str]) -> None:
     """What a run without a past experiment must say."""
-    if args["mode"] == "inference":
-        raise UsageError("inference needs a trained checkpoint: -e CHECKPOINT_OR_FOLDER")
+    if args["mode"] == "inference" and not {"upstream", "downstream"} <= given:
+        raise UsageError(_NO_CHECKPOINT)
     for name, flag in (("upstream", "-u"), ("downstream", "-d")):
         if not args[name]:
             raise UsageError(f"no {name} is given: {flag} NAME, or take up a past experiment with -e; -h lists the names")
+
+
+def _check_use(args: dict[str, Any], task: Path, resumes: bool) -> None:
+    """A task without training is not trained, and any other is used with what was learnt."""
+    if args["mode"] == "evaluate" or (args["mode"] == "inference" and resumes):
+        return
+    trains = getattr(load_plugin(task, "DownstreamExpert"), "trains", True)
+    if args["mode"] == "train" and not trains:
+        raise UsageError(f"the task {args['downstream']!r} has nothing to train: -m evaluate gives its results")
+    if args["mode"] == "inference" and trains:
+        raise UsageError(_NO_CHECKPOINT)

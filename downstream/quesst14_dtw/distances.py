@@ -1,0 +1,101 @@
+"""Distances between the frames of a query and of a document, as matrix products where the metric allows.
+
+Values are those of ``scipy.spatial.distance.cdist`` in float64 on the same frames. Two kinds are S3PRL's own, of the cosine distance d:
+``cosine_exp`` = exp(d) - 1 and ``cosine_neg_log`` = -ln(1 - d), which is infinite where the cosine is not positive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from utility.errors import UnknownNameError
+
+Between = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A distance between frames.
+
+    Args:
+        name: as in the config.
+        prepare: (T, D) frames -> what ``between`` takes of them, done once per recording.
+        between: prepared (N, D) and (M, D) -> (N, M) float64.
+    """
+
+    name: str
+    prepare: Callable[[np.ndarray], np.ndarray]
+    between: Between
+
+
+def metric_named(name: str) -> Metric:
+    """The metric of this name: one of ``OWN``, or any that ``cdist`` knows.
+
+    Raises:
+        UnknownNameError: no such metric.
+    """
+    if name in OWN:
+        return OWN[name]
+    from scipy.spatial.distance import cdist
+
+    try:
+        cdist(np.eye(3), np.eye(3), metric=name)
+    except (ValueError, TypeError) as error:
+        raise UnknownNameError("dist_method", str(name), [*OWN, *_OF_SCIPY]) from error
+    return Metric(name, _as_float64, lambda query, document: cdist(query, document, metric=name))
+
+
+def _as_float64(frames: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(frames, dtype=np.float64)
+
+
+def _unit(frames: np.ndarray) -> np.ndarray:
+    """Frames of length one; a frame of zeros stays, and is at distance 1 from everything."""
+    frames = _as_float64(frames)
+    return frames / np.maximum(np.linalg.norm(frames, axis=1, keepdims=True), np.finfo(np.float64).tiny)
+
+
+def _cosine(query: np.ndarray, document: np.ndarray) -> np.ndarray:
+    product = query @ document.T
+    return np.subtract(1.0, product, out=product)
+
+
+def _cosine_exp(query: np.ndarray, document: np.ndarray) -> np.ndarray:
+    distance = _cosine(query, document)
+    np.exp(distance, out=distance)
+    return np.subtract(distance, 1.0, out=distance)
+
+
+def _cosine_neg_log(query: np.ndarray, document: np.ndarray) -> np.ndarray:
+    cosine = query @ document.T
+    with np.errstate(divide="ignore"):
+        return -np.log(np.maximum(cosine, 0.0, out=cosine))
+
+
+def _sqeuclidean(query: np.ndarray, document: np.ndarray) -> np.ndarray:
+    distance = query @ document.T
+    distance *= -2
+    distance += np.square(query).sum(axis=1)[:, None]
+    distance += np.square(document).sum(axis=1)
+    return np.maximum(distance, 0.0, out=distance)
+
+
+def _euclidean(query: np.ndarray, document: np.ndarray) -> np.ndarray:
+    distance = _sqeuclidean(query, document)
+    return np.sqrt(distance, out=distance)
+
+
+OWN = {
+    metric.name: metric
+    for metric in (
+        Metric("cosine_exp", _unit, _cosine_exp),
+        Metric("cosine_neg_log", _unit, _cosine_neg_log),
+        Metric("cosine", _unit, _cosine),
+        Metric("euclidean", _as_float64, _euclidean),
+        Metric("sqeuclidean", _as_float64, _sqeuclidean),
+    )
+}
+_OF_SCIPY = ("braycurtis", "canberra", "chebyshev", "cityblock", "correlation", "jensenshannon")

@@ -1,0 +1,268 @@
+"""Query by example on QUESST 2014: which documents hold a spoken query, by dynamic time warping (SUPERB's QbE). Nothing is trained."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from downstream.interfaces import DownstreamBase, Outcome, Score
+from utility.errors import ConfigError, DataError, UnknownNameError
+from utility.metrics.detection import Detection, DetectionScores, collect, score_trials
+from utility.metrics.detection_files import STDLIST, GroundTruth, read_ground_truth, write_stdlist
+from utility.training.fields import check_fields
+from utility.training.loading import usable_cores
+
+from .corpus import ground_truth_folder, recordings
+from .dataset import SAMPLE_RATE, RecordingsDataset, read_waveform
+from .distances import metric_named
+from .dtw import PATTERNS, Warping
+from .frames import FrameStore, Statistics
+from .search import LEAST_FRAMES, Method, Queries, normalised_scores, search_all
+
+log = logging.getLogger(__name__)
+
+SOURCE = "config.downstream_expert"
+YES_ABOVE = 2.0  # in standard deviations of a query's scores
+Answers = dict[str, list[tuple[str, float, bool]]]
+
+
+class DownstreamExpert(DownstreamBase):
+    """Warps each query into each document; the metric is the maximum term-weighted value.
+
+    Args:
+        upstream_dim: width of the features.
+        upstream_rate: samples per frame.
+        downstream_expert: as in config.yaml.
+        expdir: the experiment folder.
+    """
+
+    sample_rate = SAMPLE_RATE
+    splits = ("dev", "test", "eval")
+    trains = False
+    inference_inputs = "pairs"
+    distributed_evaluation = False  # features stay where they are extracted, and the warping uses all cores
+
+    def __init__(self, upstream_dim: int, upstream_rate: int, downstream_expert: Mapping[str, Any], expdir: str, **kwargs: Any):
+        super().__init__(expdir, **kwargs)
+        self.upstream_rate = upstream_rate
+        fields = {"max_workers", "feature_normalization", "silence_frame", "datarc", "dtwrc"}
+        check_fields(downstream_expert, fields, ("datarc", "dtwrc"), source=SOURCE)
+        self.datarc = downstream_expert["datarc"]
+        check_fields(self.datarc, {"dataset_root", "num_workers", "batch_size", "language"}, source=f"{SOURCE}.datarc")
+        self.normalises = bool(downstream_expert.get("feature_normalization", True))
+        self.method = method_of(downstream_expert["dtwrc"], self.normalises)
+        self.workers = _workers(downstream_expert.get("max_workers"))
+        self.silence = _silence(downstream_expert.get("silence_frame"), upstream_dim)
+        self._store: FrameStore | None = None
+
+    def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
+        """Batches of ``(wavs, names, are_queries)``: the queries of the part, then the documents."""
+        if split not in self.splits:
+            raise UnknownNameError("split", split, self.splits)
+        found = recordings(self._root, part_of(split), self.datarc.get("language") or "nnenglish")
+        return DataLoader(
+            RecordingsDataset(found),
+            batch_size=self.datarc.get("batch_size") or 1,
+            num_workers=self.datarc.get("num_workers") or 0,
+            collate_fn=RecordingsDataset.collate_fn,
+        )
+
+    @property
+    def _root(self) -> str:
+        root = self.datarc.get("dataset_root")
+        if not root:
+            raise ConfigError("field 'dataset_root' is missing", source=f"{SOURCE}.datarc")
+        return root
+
+    def forward(
+        self, split: str, features: list[Tensor], names: list[str], are_queries: list[bool], records: dict[str, list], **kwargs: Any
+    ) -> Tensor:
+        """Puts the features aside, without the frames of silence; nothing is computed before all are there.
+
+        Args:
+            features: list of (T_i, D).
+            names: ids of the recordings.
+            are_queries: whether each is a query.
+            records: lists to grow.
+        """
+        self._store = self._store or FrameStore(self.results_dir)
+        for feature, name, is_query in zip(features, names, are_queries, strict=True):
+            frames = _array(feature)
+            kept = frames[self._spoken(frames)]
+            kind = "query" if is_query else "document"
+            records[f"{kind}_name"].append(name)
+            records[f"{kind}_frames"].append(len(kept))
+            records[f"{kind}_number"].append(self._store.add(kept))
+        return torch.zeros(())
+
+    def log_records(self, split: str, records: dict[str, list], logger: Any, global_step: int, **kwargs: Any) -> Outcome:
+        """Searches every query in every document, writes the answers, and scores them where there is a ground truth."""
+        store, self._store = self._store, None
+        try:
+            answers = self._answers(records, store)
+        finally:
+            store.close()
+        path = self.results_dir / split / STDLIST
+        write_stdlist(path, answers)
+        if self.expdir.resolve() != path.parent.resolve():
+            shutil.copyfile(path, self.expdir / STDLIST)  # where the printed commands look for it
+        print(f"{split} answers: {path}")
+        return Outcome(scores=self._scores(split, answers))
+
+    def _answers(self, records: dict[str, list], store: FrameStore) -> Answers:
+        """(document, normalised score, decision) of each query."""
+        names, counted = np.array(records["document_name"]), np.array(records["document_frames"], int)
+        documents = [number for number, frames in zip(records["document_number"], counted, strict=True) if frames]
+        if not documents or not records["query_name"]:
+            raise DataError("there is no query, or no document with a frame, so that nothing can be searched")
+        _warn(len(names) - len(documents), "documents have no frame; they are left out, and the scorer takes its default score for them")
+        long = np.array(records["query_frames"], int) >= LEAST_FRAMES
+        _warn((~long).sum(), f"queries have less than {LEAST_FRAMES} frames; they score 0 in every document")
+        scores = np.zeros((len(long), len(documents)))
+        if long.any():
+            read = partial(_read, store, self.normalises)
+            queries = Queries([read(number) for number, kept in zip(records["query_number"], long, strict=True) if kept], self.method)
+            bar = partial(tqdm, desc="warping", total=len(documents), unit="document", dynamic_ncols=True, leave=False)
+            scores[long] = normalised_scores(search_all(queries, [partial(read, number) for number in documents], self.workers, bar))
+        found = names[counted > 0].tolist()
+        rows = zip(records["query_name"], scores.tolist(), strict=True)
+        return {query: [(name, score, score > YES_ABOVE) for name, score in zip(found, row, strict=True)] for query, row in rows}
+
+    def _scores(self, split: str, answers: Answers) -> dict[str, Score]:
+        """Of all queries of the ground truth as the official scorer counts them, and of those that were searched alone."""
+        folder = ground_truth_folder(self.datarc.get("dataset_root") or "", part_of(split))
+        if not folder.is_dir():
+            log.warning("there is no ground truth in %s, so that the answers are not scored", folder)
+            return {}
+        truth = read_ground_truth(folder)
+        found = {(q, name): Detection(float(f"{score:.4f}"), said) for q, trials in answers.items() for name, score, said in trials}
+        official = score_trials(collect(found, truth.targets, truth.queries, truth.documents))
+        print("\n".join(official.lines()))
+        return _declared(official) | self._searched_alone(found, answers, truth)
+
+    def _searched_alone(self, found: dict[tuple[str, str], Detection], answers: Answers, truth: GroundTruth) -> dict[str, Score]:
+        documents = {name for _, name in found}
+        if set(truth.queries) <= set(answers) and set(truth.documents) <= documents:
+            return {}
+        try:
+            trials = collect(found, truth.targets, set(truth.queries) & set(answers), [d for d in truth.documents if d in documents])
+        except DataError:
+            log.warning("no query that was searched occurs in a document that was searched")
+            return {}
+        return _declared(score_trials(trials), "_searched")
+
+    def load_audio(self, path: str) -> Tensor:
+        """A recording as the corpus' are read."""
+        return read_waveform(path)
+
+    def inference(self, features: list[Tensor], names: list[str]) -> list[dict[str, Any]]:
+        """The best place of a query in a document: its score, and its begin and end in seconds.
+
+        Features are normalised over the two recordings, since there is no corpus.
+
+        Raises:
+            DataError: the query has less than 5 frames, or the document none.
+        """
+        arrays = [_array(feature) for feature in features]
+        kept = [np.flatnonzero(self._spoken(frames)) for frames in arrays]
+        query, document = (frames[places] for frames, places in zip(arrays, kept, strict=True))
+        if len(query) < LEAST_FRAMES:
+            raise DataError(f"the query has {len(query)} frames and needs at least {LEAST_FRAMES}")
+        if not len(document):
+            raise DataError("the document is too short, it has no frame")
+        if self.normalises:
+            statistics = Statistics()
+            for frames in (query, document):
+                statistics.add(frames)
+            query, document = statistics.normalise(query), statistics.normalise(document)
+        match, second = Queries([query], self.method).locate(0, document), self.upstream_rate / self.sample_rate
+        start, end = kept[1][match.first] * second, (kept[1][match.last] + 1) * second
+        return [{"query": names[0], "document": names[1], "score": match.score, "start": round(start, 4), "end": round(end, 4)}]
+
+    def _spoken(self, frames: np.ndarray) -> np.ndarray:
+        """(T,) bool: the frames that are not silence."""
+        if self.silence is None or not len(frames):
+            return np.ones(len(frames), bool)
+        return frames.argmax(axis=1) != self.silence
+
+
+def part_of(split: str) -> str:
+    """``"dev"``, or ``"eval"`` for the test split."""
+    return "dev" if split == "dev" else "eval"
+
+
+def method_of(dtwrc: Mapping[str, Any], normalised: bool) -> Method:
+    """The method of a config section.
+
+    Args:
+        dtwrc: the section.
+        normalised: whether features are normalised.
+
+    Raises:
+        ConfigError: fields that do not go together.
+        UnknownNameError: no such metric or step pattern.
+    """
+    source = f"{SOURCE}.dtwrc"
+    check_fields(dtwrc, {"dist_method", "minmax_norm", "step_pattern", "subsequence"}, source=source)
+    pattern, subsequence = dtwrc.get("step_pattern", "asymmetric"), bool(dtwrc.get("subsequence", True))
+    if pattern not in PATTERNS:
+        raise UnknownNameError("step_pattern", str(pattern), PATTERNS)
+    metric = metric_named(dtwrc.get("dist_method", "cosine_exp"))
+    faults = []
+    if pattern == "symmetric1":
+        faults.append("step_pattern symmetric1 gives costs that cannot be compared between documents; symmetric2 can")
+    elif pattern != "asymmetric" and subsequence:
+        faults.append(f"step_pattern {pattern} has no subsequence search; set subsequence: False or step_pattern: asymmetric")
+    if metric.name == "cosine_neg_log" and normalised:
+        faults.append("dist_method cosine_neg_log needs positive cosines, which feature_normalization: True does not leave")
+    if faults:
+        raise ConfigError(faults, source=source)
+    return Method(metric, Warping(pattern, subsequence), bool(dtwrc.get("minmax_norm", True)))
+
+
+def _workers(value: Any) -> int:
+    if value is None:
+        return usable_cores()
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ConfigError(f"max_workers is {value!r} and should be a whole number above 0, or empty for all cores", source=SOURCE)
+    return value
+
+
+def _silence(value: Any, width: int) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < width:
+        raise ConfigError(f"silence_frame is {value!r} and should be a feature's index from 0 to {width - 1}, or empty", source=SOURCE)
+    return value
+
+
+def _array(feature: Tensor) -> np.ndarray:
+    return feature.detach().float().cpu().numpy()
+
+
+def _read(store: FrameStore, normalises: bool, number: int) -> np.ndarray:
+    frames = store.read(number)
+    return store.statistics.normalise(frames) if normalises else frames
+
+
+def _warn(count: int, what: str) -> None:
+    if count:
+        log.warning("%d %s", count, what)
+
+
+def _declared(scores: DetectionScores, suffix: str = "") -> dict[str, Score]:
+    return {
+        f"maxTWV{suffix}": Score(scores.max_twv, True, "TWV"),
+        f"actTWV{suffix}": Score(scores.act_twv, True, "TWV"),
+        f"minCnxe{suffix}": Score(scores.min_cnxe, False, "Cnxe"),
+        f"actCnxe{suffix}": Score(scores.act_cnxe, False, "Cnxe"),
+    }

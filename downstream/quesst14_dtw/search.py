@@ -1,0 +1,189 @@
+"""Searching queries in documents: distances in blocks, warping, all cores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from utility.errors import DataError
+
+from .distances import Metric
+from .dtw import Path, Warping, first_column
+
+LEAST_FRAMES = 5  # of a query; a shorter one scores 0 everywhere
+LEAST_SPAN = 1e-9
+CELLS, COLUMNS = 2**20, 8192  # distances held at a time by each worker; document frames in a block
+
+
+@dataclass(frozen=True)
+class Method:
+    """How queries are compared with documents.
+
+    Args:
+        metric: distance between frames.
+        warping: step pattern, and whether a query is looked for within the document.
+        minmax: bring the distances of each query frame to the range from 0 to 1 within each document.
+    """
+
+    metric: Metric
+    warping: Warping
+    minmax: bool = True
+
+
+@dataclass(frozen=True)
+class Match:
+    """The best place of a query in a document.
+
+    Args:
+        score: negated cost per frame, the higher the better.
+        first, last: document frames.
+    """
+
+    score: float
+    first: int
+    last: int
+
+
+class Queries:
+    """Queries that are searched together.
+
+    Args:
+        frames: (T_i, D) of each query.
+        method: how they are compared.
+    """
+
+    def __init__(self, frames: Sequence[np.ndarray], method: Method):
+        self.method = method
+        self.frames = [method.metric.prepare(each) for each in frames]
+
+    def scores(self, document: np.ndarray) -> np.ndarray:
+        """(Q,) float64: the score of each query in a document, (T, D)."""
+        prepared = self.method.metric.prepare(document)
+        groups = _grouped([len(each) for each in self.frames], max(1, CELLS // min(len(prepared), COLUMNS)))
+        return np.concatenate([self._group(self.frames[group], prepared) for group in groups])
+
+    def _group(self, queries: list[np.ndarray], document: np.ndarray) -> np.ndarray:
+        """(q,) scores of a few queries."""
+        method, stops = self.method, np.cumsum([len(each) for each in queries])[:-1]
+        blocks = Blocks(method, np.concatenate(queries), document)
+        low, span = blocks.ranges()
+        paths = [Path(method.warping, *part) for part in zip(np.split(low, stops), np.split(span, stops), strict=True)]
+        for block in blocks:
+            for path, costs in zip(paths, np.split(block, stops), strict=True):
+                path.advance(costs)
+        costs = np.array([path.end.cost for path in paths])
+        _check(costs, method)
+        return -np.array([method.warping.normalised(c, len(q), len(document)) for c, q in zip(costs, queries, strict=True)])
+
+    def locate(self, query: int, document: np.ndarray) -> Match:
+        """The best place of one query in a document, (T, D)."""
+        method, frames, document = self.method, self.frames[query], self.method.metric.prepare(document)
+        blocks = Blocks(method, frames, document)
+        path = Path(method.warping, *blocks.ranges())
+        for block in blocks:
+            path.advance(block)
+        end = path.end
+        _check(np.array([end.cost]), method)
+        score = -method.warping.normalised(end.cost, len(frames), len(document))
+        if not method.warping.subsequence:
+            return Match(score, 0, len(document) - 1)
+        begin = max(0, end.column - 2 * (len(frames) - 1))  # a path passes two document frames per query frame at most
+        window = method.metric.between(frames, document[begin : end.column + 1])
+        table = np.empty(window.shape)
+        Path(method.warping, path.low, path.span).advance(window, table)
+        return Match(score, begin + first_column(table, window.shape[1] - 1), end.column)
+
+
+class Blocks:
+    """The distances of queries (rows) to a document, some columns at a time.
+
+    Args:
+        method: the metric, and whether rows are normalised.
+        queries: (n, D) prepared.
+        document: (T, D) prepared.
+    """
+
+    def __init__(self, method: Method, queries: np.ndarray, document: np.ndarray):
+        self.method, self.queries, self.document = method, queries, document
+        self.kept = self._block(0) if len(document) <= COLUMNS else None
+
+    def _block(self, start: int) -> np.ndarray:
+        return self.method.metric.between(self.queries, self.document[start : start + COLUMNS])
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        if self.kept is not None:
+            yield self.kept
+            return
+        yield from map(self._block, range(0, len(self.document), COLUMNS))
+
+    def ranges(self) -> tuple[np.ndarray, np.ndarray]:
+        """Lowest value and range of each row over the whole document; 0 and 1 where rows are not normalised."""
+        low, high = np.full(len(self.queries), np.inf), np.full(len(self.queries), -np.inf)
+        if not self.method.minmax:
+            return np.zeros_like(low), np.ones_like(low)
+        for block in self:
+            low, high = np.minimum(low, block.min(axis=1)), np.maximum(high, block.max(axis=1))
+        if not np.isfinite(high).all():
+            raise DataError(_not_positive(self.method.metric.name))
+        return low, np.maximum(high - low, LEAST_SPAN)
+
+
+def search_all(
+    queries: Queries, documents: Sequence[Callable[[], np.ndarray]], workers: int, progress: Callable[[Iterable], Iterable] = iter
+) -> np.ndarray:
+    """Scores of all queries in all documents.
+
+    Args:
+        queries: what to look for.
+        documents: functions that read the frames, (T, D), of each.
+        workers: threads; each holds one document and ``CELLS`` distances (or those of one query) at a time.
+        progress: wraps the iteration over documents.
+
+    Returns:
+        (Q, N) float64.
+    """
+    with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
+        try:
+            return np.stack(list(progress(pool.map(lambda read: queries.scores(read()), documents))), axis=1)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def normalised_scores(scores: np.ndarray) -> np.ndarray:
+    """(Q, N): each query's scores with mean 0 and standard deviation 1 over the documents."""
+    deviation = np.maximum(scores.std(axis=1, keepdims=True), 1e-9)
+    return (scores - scores.mean(axis=1, keepdims=True)) / deviation
+
+
+def _grouped(lengths: list[int], most: int) -> list[slice]:
+    """Consecutive queries of up to ``most`` frames together, one at least."""
+    starts, size = [0], 0
+    for index, length in enumerate(lengths):
+        if size and size + length > most:
+            starts.append(index)
+            size = 0
+        size += length
+    return [slice(a, b) for a, b in zip(starts, [*starts[1:], len(lengths)], strict=True)]
+
+
+def _check(costs: np.ndarray, method: Method) -> None:
+    """Refuses recordings between which no path exists."""
+    if np.isfinite(costs).all():
+        return
+    if method.metric.name == "cosine_neg_log":
+        raise DataError(_not_positive(method.metric.name))
+    if np.isnan(costs).any():
+        raise DataError(f"dist_method {method.metric.name!r} is not defined for some of these features")
+    raise DataError(
+        "the asymmetric step pattern without subsequence finds no path where a document has more than two frames per frame of the query; "
+        "set subsequence: True, or step_pattern: symmetric2"
+    )
+
+
+def _not_positive(name: str) -> str:
+    return f"dist_method {name!r} is not defined for these features; cosine_neg_log needs positive cosines, as posteriors have them"
