@@ -15,6 +15,8 @@ CORPORA = {
     "librispeech": "LibriSpeech with phone alignments and lexicon: speech and phoneme recognition, phone classification",
     "snips": "Audio SNIPS, commands with slots: slot filling",
     "quesst": "QUESST 2014 with queries and ground truth: query by example",
+    "spoken_qa": "questions about passages in the layout of NMSQA: spoken question answering",
+    "slue_sqa5": "the same in the layout of SLUE SQA-5",
 }
 
 
