@@ -6,9 +6,12 @@ A table ``<folder>/<split>.csv`` has the columns ``,file_path,length,label``; pa
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import torch
+from torch.utils.data import Sampler
 
 from utility.errors import DataError, did_you_mean
 
@@ -89,3 +92,24 @@ def published_batches(
     if len(group) > 1 and wanted(utterances[-1]):
         batches.append(group)
     return batches
+
+
+class BatchOrder(Sampler[list[int]]):
+    """Indices of batches for a DataLoader, where a dataset holds the utterances of all batches one after the other.
+
+    Args:
+        sizes: utterances of each batch.
+        shuffle: take the batches in random order, by torch's global generator.
+    """
+
+    def __init__(self, sizes: Sequence[int], shuffle: bool):
+        self.sizes, self.shuffle = list(sizes), shuffle
+
+    def __len__(self) -> int:
+        return len(self.sizes)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        ends = torch.tensor(self.sizes).cumsum(0).tolist()
+        order = torch.randperm(len(ends)).tolist() if self.shuffle else range(len(ends))
+        for batch in order:
+            yield list(range(ends[batch] - self.sizes[batch], ends[batch]))

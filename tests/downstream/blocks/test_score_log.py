@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from downstream.blocks.score_log import log_score
+from downstream.blocks.score_log import log_probe, log_score
 
 
 def run(folder: Path, steps: range) -> None:
@@ -42,3 +42,16 @@ def test_foreign_lines_stay(tmp_path: Path):
     (tmp_path / "log.log").write_text("a note\ndev at step 9: 0.5\n")
     log_score(tmp_path, "dev", 3, 0.5)
     assert (tmp_path / "log.log").read_text() == "a note\ndev at step 3: 0.5\n"
+
+
+def test_lines_of_probes(tmp_path: Path):
+    assert log_probe(tmp_path, "libri_phone", "dev", 10, 0.5, best=True) == "best|libri_phone/dev-|step:10|acc:0.5"
+    for split, step in (("test", 10), ("dev", 20), ("test", 20), ("dev", 20)):
+        log_probe(tmp_path, "libri_phone", split, step, 0.25)
+    lines = (tmp_path / "log.log").read_text().splitlines()
+    assert [line.rpartition("/")[2] for line in lines] == ["dev-|step:10|acc:0.5", *(f"{s}-|step:{n}|acc:0.25" for s, n in rest())]
+
+
+def rest() -> list[tuple[str, int]]:
+    """What is left after step 20 of dev was logged twice."""
+    return [("test", 10), ("test", 20), ("dev", 20)]
