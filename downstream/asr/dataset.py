@@ -1,0 +1,78 @@
+"""Recordings of LibriSpeech with their letters (spec: downstream-content.md 3)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from downstream.blocks.length_buckets import Utterance, read_lengths
+from downstream.blocks.librispeech import read_texts
+from utility.audio.io import load_audio
+from utility.errors import DataError
+from utility.text.letters import LetterDictionary
+
+log = logging.getLogger(__name__)
+SAMPLE_RATE = 16000
+
+
+def transcribed(
+    root: str | Path, bucket_file: str | Path, tables: Sequence[str], source: str = "datarc"
+) -> tuple[list[Utterance], dict[str, str]]:
+    """All rows of some tables, longest first, and the texts of those that have one; the others are counted in one warning.
+
+    Raises:
+        DataError: corpus or tables are missing, or no utterance has a text.
+    """
+    if not Path(root).is_dir():
+        raise DataError(f"{source}.libri_root: folder {root} does not exist; downstream/asr/README.md says where to get it")
+    rows = read_lengths(bucket_file, tables, root, f"{source}.bucket_file")
+    files: dict[Path, dict[str, str]] = {}
+    texts = {}
+    for row in rows:
+        path = Path(root, row.path).with_name(f"{row.name.rpartition('-')[0]}.trans.txt")
+        if path not in files:
+            files[path] = read_texts(path) if path.is_file() else {}
+        if text := files[path].get(row.name):
+            texts[row.name] = text
+    silent = [row for row in rows if row.name not in texts]
+    if not texts:
+        example = f", such as {silent[0].path}" if silent else ""
+        raise DataError(f"{source}: none of the {len(rows)} utterances of {', '.join(tables)} below {root} has a text{example}")
+    if silent:
+        log.warning(
+            "%s: %d of %d utterances have no text and are left out, such as %s", ", ".join(tables), len(silent), len(rows), silent[0].path
+        )
+    return rows, texts
+
+
+class LibriSpeechLetters(Dataset):
+    """Items are (waveform, numbers of the letters, name).
+
+    Args:
+        root: of the corpus.
+        utterances: which, in the order of the indices.
+        texts: words by name.
+        dictionary: of the letters.
+    """
+
+    def __init__(self, root: str | Path, utterances: Sequence[Utterance], texts: dict[str, str], dictionary: LetterDictionary):
+        self.root, self.utterances, self.texts, self.dictionary = Path(root), utterances, texts, dictionary
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, str]:
+        utterance = self.utterances[index]
+        wav = load_audio(self.root / utterance.path, SAMPLE_RATE)
+        return torch.from_numpy(wav), torch.tensor(self.dictionary.encode(self.texts[utterance.name])), utterance.name
+
+    @staticmethod
+    def collate_fn(samples: list[tuple[Tensor, Tensor, str]]) -> tuple[list[Tensor], list[Tensor], list[str]]:
+        """``(wavs, labels, names)``."""
+        wavs, labels, names = zip(*samples, strict=True)
+        return list(wavs), list(labels), list(names)

@@ -1,0 +1,229 @@
+"""Speech recognition on LibriSpeech: letters by CTC, words with or without a language model (SUPERB's ASR)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pad_sequence
+from torch.utils.data import DataLoader
+
+from downstream.blocks.ark import write_ark
+from downstream.blocks.ctc import ctc_loss, greedy
+from downstream.blocks.heads import build_head, sequence_heads
+from downstream.blocks.length_buckets import BatchOrder, Utterance, form_batches, published_batches
+from downstream.interfaces import DownstreamBase, Outcome, Score
+from utility.errors import ConfigError, UnknownNameError
+from utility.metrics.error_rates import edit_distance
+from utility.text.letters import LetterDictionary, words_of
+from utility.training.fields import check_fields
+
+from .dataset import LibriSpeechLetters, transcribed
+from .decoder import LanguageModelDecoder, decoder_type
+
+TASK = Path(__file__).resolve().parent.name
+SOURCE = "config.downstream_expert"
+DICTIONARY = Path(__file__).with_name("char.dict")
+SPLITS = ("train", "dev-clean", "dev-other", "test-clean", "test-other")
+FIELDS = {
+    *("libri_root", "bucket_file", "dict_path", "num_workers", "batch_size", "train_batch_size", "eval_batch_size"),
+    *("zero_infinity", "decoder_args", "published_batches"),
+}
+
+
+class DownstreamExpert(DownstreamBase):
+    """Projector, recurrent layers, one of 32 letters per frame; the metric is the word error rate in percent.
+
+    Args:
+        upstream_dim: width of the features.
+        upstream_rate: samples per frame.
+        downstream_expert: ``datarc`` and ``modelrc`` as in config.yaml.
+        expdir: the experiment folder.
+        mode: in ``"train"`` the corpora of all splits that the run will need are checked at once.
+        runner: the field of that name in the config.
+    """
+
+    sample_rate = 16000
+    splits = SPLITS
+
+    def __init__(
+        self,
+        upstream_dim: int,
+        upstream_rate: int,
+        downstream_expert: Mapping[str, Any],
+        expdir: str,
+        mode: str | None = None,
+        runner: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(expdir, **kwargs)
+        self.datarc, modelrc = downstream_expert["datarc"], downstream_expert["modelrc"]
+        self.splits = tuple(name for name, value in self.datarc.items() if isinstance(value, list | tuple)) or SPLITS
+        heads = sequence_heads(upstream_rate)
+        check_fields(self.datarc, {*FIELDS, *SPLITS, *self.splits}, source=f"{SOURCE}.datarc")
+        check_fields(modelrc, {"project_dim", "select", *heads}, ("project_dim", "select"), source=f"{SOURCE}.modelrc")
+        self.kind = decoder_type(self.datarc.get("decoder_args"), f"{SOURCE}.datarc.decoder_args")
+
+        self.dictionary = LetterDictionary.load(self.datarc.get("dict_path") or DICTIONARY, f"{SOURCE}.datarc.dict_path")
+        self.projector = nn.Linear(upstream_dim, modelrc["project_dim"])
+        self.model = build_head(modelrc, modelrc["project_dim"], len(self.dictionary), heads, source=f"{SOURCE}.modelrc")
+        self.register_buffer("best_score", torch.ones(1) * 100)
+        self.register_load_state_dict_pre_hook(_accept_without_letters)
+
+        evaluated = list((runner or {}).get("eval_dataloaders") or [])
+        self.decisive = "dev-clean" if "dev-clean" in evaluated or not evaluated else evaluated[0]
+        self._decoder: LanguageModelDecoder | None = None
+        self._corpora: dict[str, tuple[list[list[Utterance]], dict[str, str]]] = {}
+        self._heard: dict[str, str] = {}
+        if mode == "train":
+            for split in dict.fromkeys(["train", *evaluated]):
+                self.corpus_of(split)
+        if mode in ("train", "evaluate") and self.kind:
+            self.decoder()
+
+    def get_extra_state(self) -> dict[str, list[str]]:
+        """The letters, so that a checkpoint says what its outputs mean."""
+        return {"letters": self.dictionary.symbols}
+
+    def set_extra_state(self, state: Mapping[str, list[str]]) -> None:
+        """Takes the letters from a checkpoint."""
+        self.dictionary = LetterDictionary(state["letters"])
+
+    # ---- data
+
+    def corpus_of(self, split: str) -> tuple[list[list[Utterance]], dict[str, str]]:
+        """Batches of like length, the longest first, and the text of each utterance; made at the first call.
+
+        Raises:
+            UnknownNameError: no such split.
+            ConfigError: the config does not say which tables it has.
+            DataError: corpus, tables of lengths or texts are missing.
+        """
+        if split not in self.splits:
+            raise UnknownNameError("split", split, self.splits)
+        if split not in self._corpora:
+            missing = [name for name in ("libri_root", "bucket_file", split) if not self.datarc.get(name)]
+            if missing:
+                raise ConfigError([f"field {name!r} is missing" for name in missing], f"{SOURCE}.datarc")
+            rows, texts = transcribed(self.datarc["libri_root"], self.datarc["bucket_file"], self.datarc[split], f"{SOURCE}.datarc")
+            size = self._batch_size(split)
+            if self.datarc.get("published_batches", False):
+                batches = published_batches(rows, size, lambda row: row.name in texts)
+            else:
+                batches = form_batches([row for row in rows if row.name in texts], size)
+            self._corpora[split] = batches, texts
+        return self._corpora[split]
+
+    def _batch_size(self, split: str) -> int:
+        names = ("batch_size", "train_batch_size") if split == "train" else ("eval_batch_size",)
+        size = next((self.datarc[name] for name in names if name in self.datarc), 1)
+        if not isinstance(size, int) or size < 1:
+            raise ConfigError(f"{names[0]} must be a whole number of at least 1, not {size!r}", f"{SOURCE}.datarc")
+        return size
+
+    def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
+        """Batches of ``(wavs, labels, names)``; labels are the numbers of the letters, ``|`` and ``</s>`` at the end."""
+        batches, texts = self.corpus_of(split)
+        dataset = LibriSpeechLetters(self.datarc["libri_root"], [row for batch in batches for row in batch], texts, self.dictionary)
+        return DataLoader(
+            dataset,
+            batch_sampler=BatchOrder([len(batch) for batch in batches], shuffle=split == "train"),
+            num_workers=self.datarc.get("num_workers", 0),
+            collate_fn=dataset.collate_fn,
+        )
+
+    # ---- model
+
+    def logits(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """List of (T_i, D) -> (B, T', letters) and the numbers of true frames (B,)."""
+        lengths = torch.tensor([max(1, len(feature)) for feature in features], device=features[0].device)
+        return self.model(self.projector(pad_sequence(features, batch_first=True)), lengths)
+
+    def forward(
+        self, split: str, features: list[Tensor], labels: list[Tensor], names: list[str], records: dict[str, list], **kwargs: Any
+    ) -> Tensor:
+        """CTC loss of a batch; records it, and what was said and what is heard, as letters and as words.
+
+        Args:
+            features: list of (T_i, D).
+            labels: numbers of the letters of each item.
+            names: of the utterances.
+            records: lists to grow.
+        """
+        logits, lengths = self.logits(features)
+        labels = [torch.as_tensor(label) for label in labels]
+        loss = ctc_loss(logits, lengths, labels, self.dictionary.begin, self.datarc.get("zero_infinity", True))
+        said = [self.dictionary.string(label.tolist()) for label in labels]
+        heard, words = self._hear(logits.detach(), lengths)
+        records["loss"].append(loss.item())
+        records["target_tokens"] += said
+        records["target_words"] += [words_of(letters) for letters in said]
+        records["pred_tokens"] += heard
+        records["pred_words"] += words
+        records["filenames"] += names
+        return loss
+
+    def _hear(self, logits: Tensor, lengths: Tensor) -> tuple[list[str], list[list[str]]]:
+        """The likeliest letters of each item, and its words: of these letters or, outside of training, by the language model."""
+        letters = [self.dictionary.string(item) for item in greedy(logits, lengths, self.dictionary.begin)]
+        if self.kind is None or self.training:
+            return letters, [words_of(text) for text in letters]
+        decode = self.decoder()
+        return letters, [decode(item[:length]) for item, length in zip(logits, lengths.tolist(), strict=True)]
+
+    def decoder(self) -> LanguageModelDecoder:
+        """The decoder that ``decoder_args`` describes; lexicon and language model are read at the first call."""
+        if self._decoder is None:
+            self._decoder = LanguageModelDecoder(self.datarc["decoder_args"], self.dictionary, f"{SOURCE}.datarc.decoder_args")
+        return self._decoder
+
+    # ---- results
+
+    def log_records(
+        self, split: str, records: dict[str, list], logger: Any, global_step: int, batch_ids: list[int], total_batch_num: int, **kwargs: Any
+    ) -> Outcome:
+        """Logs loss, unit and word error rate in percent, writes what was heard; a lower WER than ever gives ``<split>-best.ckpt``."""
+        tokens = ([text.split() for text in records[f"{whose}_tokens"]] for whose in ("pred", "target"))
+        rates = {
+            "loss": sum(records["loss"]) / len(records["loss"]),
+            "uer": percent(*tokens),
+            "wer": percent(records["pred_words"], records["target_words"]),
+        }
+        for name, value in rates.items():
+            logger.add_scalar(f"{TASK}/{split}-{name}", value, global_step=global_step)
+            print(f"{split} {name}: {value}")
+        if "dev" in split or "test" in split:
+            label = f"{split}-{'LM' if self.kind else 'noLM'}"
+            for kind, whose in (("hyp", "pred"), ("ref", "target")):
+                write_ark(self.results_dir / f"{label}-{kind}.ark", records["filenames"], map(" ".join, records[f"{whose}_words"]))
+
+        before = self.best_score.item()
+        # 100 is where S3PRL starts; a training that has reached no more than that gets its checkpoint nevertheless.
+        best = split == self.decisive and (rates["wer"] < before or rates["wer"] == before == 100)
+        if best:
+            self.best_score.fill_(rates["wer"])
+        scores = {name: Score(rates[name], higher_is_better=False, unit="percent") for name in ("wer", "uer")}
+        scores["loss"] = Score(rates["loss"], higher_is_better=False, unit="nats")
+        return Outcome(save_names=[f"{split}-best.ckpt", "dev-best.ckpt"] if best else [], scores=scores)
+
+    def inference(self, features: list[Tensor], names: list[str]) -> list[dict[str, Any]]:
+        """What is said in each recording; also written to ``inference.ark`` in the folder of the results."""
+        _, words = self._hear(*self.logits(features))
+        texts = [" ".join(said) for said in words]
+        self._heard |= {Path(name).stem: text for name, text in zip(names, texts, strict=True)}
+        write_ark(self.results_dir / "inference.ark", self._heard, self._heard.values())
+        return [{"file": name, "text": text} for name, text in zip(names, texts, strict=True)]
+
+
+def percent(heard: Iterable[Sequence[str]], said: Iterable[Sequence[str]]) -> float:
+    """Summed edit distance per hundred tokens of the references (S3PRL's order of operations, so that its printed digits come out)."""
+    pairs = list(zip(heard, said, strict=True))
+    return 100 * sum(edit_distance(*pair) for pair in pairs) / max(1, sum(len(reference) for _, reference in pairs))
+
+
+def _accept_without_letters(module: DownstreamExpert, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """S3PRL's checkpoints do not hold the letters; they are those of char.dict."""
+    state.setdefault(f"{prefix}_extra_state", module.get_extra_state())

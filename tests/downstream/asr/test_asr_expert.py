@@ -1,0 +1,198 @@
+"""The expert against S3PRL's recorded outputs, and on small corpora."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from downstream.asr.dataset import transcribed
+from downstream.asr.expert import DownstreamExpert
+from downstream.blocks.ark import read_ark
+from preprocess.generate_len_for_bucket import write_table
+from tests.downstream.librispeech import Layout, measured, write_utterances
+from utility.errors import ConfigError, DataError, UnknownNameError
+from utility.experiment import checkpoint
+
+SPLITS = {"train": ["train-clean-100"], "dev-clean": ["dev-clean"], "test-clean": ["test-clean"]}
+TINY = {"project_dim": 4, "select": "RNNs", "RNNs": {"dim": [3], "total_rate": -1}}
+
+
+class Log(list):
+    def add_scalar(self, tag: str, value: float, global_step: int) -> None:
+        self.append([tag, value, global_step])
+
+
+def make(expdir: Path, datarc: dict[str, Any] | None = None, modelrc: dict[str, Any] | None = None, **kwargs: Any) -> DownstreamExpert:
+    datarc = {"batch_size": 2, "eval_batch_size": 1, "num_workers": 0, **SPLITS, **(datarc or {})}
+    described = {"datarc": datarc, "modelrc": modelrc or TINY}
+    return DownstreamExpert(6, kwargs.pop("upstream_rate", 320), described, str(expdir), **kwargs)
+
+
+@pytest.mark.parametrize("case", ["asr_rnns", "asr_rnns_test_split"])
+def test_recorded_step(golden, tmp_path: Path, capsys: pytest.CaptureFixture, case: str):
+    folder = golden(f"tasks/heads/{case}")
+    params, expected = (json.loads((folder / f"{name}.json").read_text()) for name in ("params", "outputs"))
+    saved = checkpoint.load(folder / "state.pt")
+    described = saved["Config"]["downstream_expert"]
+    expert = make(tmp_path, described["datarc"], described["modelrc"]).eval()
+    expert.load_state_dict(saved["Downstream"])
+    arrays, outputs = np.load(folder / "inputs.npz"), np.load(folder / "outputs.npz")
+    features = [torch.from_numpy(arrays[f"feat_{item}"]) for item in range(params["n"])]
+
+    logits, lengths = expert.logits(features)
+    np.testing.assert_allclose(logits.detach(), outputs["logits"], rtol=1e-4, atol=1e-5)
+    assert lengths.tolist() == expected["logits_len"]
+    records: dict[str, list] = defaultdict(list)
+    names = [f"utt{item}" for item in range(params["n"])]
+    loss = expert(params["split"], features, [torch.tensor(label) for label in params["labels"]], names, records=records)
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(expert.parameters(), 1e9)
+    np.testing.assert_allclose([loss.item(), norm.item()], [outputs["loss"], outputs["grad_norm"]], rtol=1e-4)
+    assert records.pop("loss") == pytest.approx(expected["records"].pop("loss"), rel=1e-4)
+    assert records == expected["records"]
+
+    records["loss"] = [expected["tensorboard_scalars"][0][1]]
+    log = Log()
+    outcome = expert.log_records(params["split"], records, log, 10, [0], 1)
+    assert capsys.readouterr().out == expected["printed_by_log_records"]
+    assert outcome.save_names == expected["save_names"]
+    assert log == expected["tensorboard_scalars"]
+    assert expert.best_score.item() == expected["best_score_after"]
+    for file in (folder / "outputs_files").iterdir():
+        assert (tmp_path / file.name).read_text() == file.read_text()
+
+
+@pytest.mark.parametrize("case", ["bucket_one", "missing_transcripts", "sample_counts"])
+def test_recorded_batches_and_labels(golden, tmp_path: Path, case: str):
+    folder = golden(f"tasks/batching/asr_{case}")
+    params, expected = (json.loads((folder / f"{name}.json").read_text()) for name in ("params", "outputs"))
+    for split, rows in params["tables"].items():
+        write_table(tmp_path / f"len/{split}.csv", rows)
+    for name, text in params["transcripts"].items():
+        path = tmp_path / Path(name).parent
+        path.mkdir(parents=True, exist_ok=True)
+        with (path / f"{Path(name).name.rpartition('-')[0]}.trans.txt").open("a") as file:
+            file.write(f"{Path(name).name} {text}\n")
+    datarc = {"libri_root": str(tmp_path), "bucket_file": str(tmp_path / "len"), "published_batches": True, "train": list(params["tables"])}
+    expert = make(tmp_path, {**datarc, "batch_size": params["bucket_size"]})
+    batches, texts = expert.corpus_of("train")
+    assert [[row.name for row in batch] for batch in batches] == expected["batches"]
+    assert {name: expert.dictionary.encode(text) for name, text in texts.items()} == expected["labels"]
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Layout:
+    """Noise with texts; one utterance without."""
+    root, rng = tmp_path_factory.mktemp("small") / "LibriSpeech", np.random.default_rng(0)
+    for speaker, (split, (table,)) in enumerate(SPLITS.items()):
+        assert split in table
+        texts = ["GO", "IT'S GO", "", "BETA", "A B C"]
+        write_utterances(root, table, speaker, 7, ((rng.normal(0, 0.1, 8000 + 800 * n), text) for n, text in enumerate(texts)))
+    return measured(root)
+
+
+def test_loaders(small: Layout, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    expert = make(tmp_path, small.datarc, mode="train", runner={"eval_dataloaders": ["dev-clean"]})
+    assert "train-clean-100: 1 of 5 utterances have no text and are left out, such as train-clean-100/0/7/0-7-0002.flac" in caplog.text
+    batches = list(expert.get_dataloader("test-clean"))
+    assert [names for *_, names in batches] == [["2-7-0004"], ["2-7-0003"], ["2-7-0001"], ["2-7-0000"]]
+    wavs, labels, _ = batches[2]
+    assert (len(wavs[0]), expert.dictionary.string(labels[0].tolist())) == (8800, "I T ' S | G O |")
+    assert sorted(len(names) for *_, names in expert.get_dataloader("train")) == [2, 2]
+
+
+def test_best_checkpoints(tmp_path: Path):
+    def scored(split: str, heard: list[str], expert: DownstreamExpert) -> list[str]:
+        said = {"target_words": [["A", "B"]], "pred_words": [heard], "target_tokens": ["A | B |"], "pred_tokens": ["A"]}
+        return expert.log_records(split, {**said, "loss": [1.0], "filenames": ["u"]}, Log(), 5, [0], 1).save_names
+
+    expert = make(tmp_path, runner={"eval_dataloaders": ["dev-clean", "test-clean"]}, mode="evaluate")
+    best = ["dev-clean-best.ckpt", "dev-best.ckpt"]
+    assert scored("dev-clean", ["X", "Y", "Z"], expert) == []
+    assert scored("dev-clean", [], expert) == best
+    assert scored("dev-clean", ["A"], expert) == best
+    assert scored("dev-clean", ["A"], expert) == []
+    assert scored("test-clean", ["A", "B"], expert) == []
+    assert expert.best_score.item() == 50
+    assert read_ark(tmp_path / "test-clean-noLM-hyp.ark") == {"u": "A B"}
+    assert scored("dev-other", ["A"], make(tmp_path, runner={"eval_dataloaders": ["dev-other"]})) == [
+        "dev-other-best.ckpt",
+        "dev-best.ckpt",
+    ]
+
+
+def test_shipped_config(repo: Path, tmp_path: Path):
+    config = yaml.safe_load((repo / "downstream/asr/config.yaml").read_text())
+    expert = DownstreamExpert(20, 160, expdir=tmp_path, mode="evaluate", **config)
+    lstm = sum(2 * (4 * 1024 * (width + 1024) + 8 * 1024) for width in (1024, 2048))
+    assert sum(parameter.numel() for parameter in expert.parameters()) == 21 * 1024 + lstm + 2049 * 32
+    assert expert.splits == ("train", "dev-clean", "dev-other", "test-clean", "test-other")
+    assert expert.kind is None
+
+
+@pytest.mark.parametrize("select", ["Wav2Letter", "FrameLevel"])
+def test_other_heads(tmp_path: Path, select: str):
+    expert = make(tmp_path, modelrc={"project_dim": 4, "select": select}, upstream_rate=160)
+    logits, lengths = expert.logits([torch.randn(60, 6), torch.randn(30, 6)])
+    assert logits.shape[::2] == (2, 32)
+    assert lengths.tolist() == ([30, 15] if select == "Wav2Letter" else [60, 30])
+
+
+def test_state_is_plain_and_names_the_letters(tmp_path: Path):
+    expert, other = make(tmp_path), make(tmp_path)
+    expert.best_score.fill_(12.5)
+    torch.save(expert.state_dict(), tmp_path / "state.pt")
+    other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert other.best_score.item() == 12.5
+    assert other.dictionary.symbols == expert.dictionary.symbols
+
+
+def test_inference(tmp_path: Path):
+    expert = make(tmp_path).eval()
+    answers = expert.inference([torch.randn(30, 6)], ["/a/b/one.wav"]) + expert.inference([torch.randn(20, 6)], ["two.flac"])
+    assert [answer["file"] for answer in answers] == ["/a/b/one.wav", "two.flac"]
+    assert read_ark(tmp_path / "inference.ark") == {"one": answers[0]["text"], "two": answers[1]["text"]}
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "sentence"),
+    [
+        ({"libri_rot": "x"}, ConfigError, "did you mean 'libri_root'"),
+        ({"libri_root": None}, ConfigError, "field 'libri_root' is missing"),
+        ({"libri_root": "nowhere"}, DataError, "libri_root: folder nowhere does not exist"),
+        ({"bucket_file": "nowhere/len"}, DataError, "python3 preprocess/generate_len_for_bucket.py .* --splits train-clean-100"),
+        ({"train": ["train-claen-100"]}, DataError, "there is no table of lengths .*did you mean 'train-clean-100'"),
+        ({"batch_size": 0}, ConfigError, "batch_size must be a whole number of at least 1, not 0"),
+        ({"dict_path": "nowhere"}, DataError, "dict_path: cannot read the dictionary nowhere"),
+        ({"decoder_args": {"decoder_type": "kenlmm"}}, UnknownNameError, "did you mean 'kenlm'"),
+    ],
+)
+def test_wrong_fields(small: Layout, tmp_path: Path, change: dict[str, Any], error: type, sentence: str):
+    with pytest.raises(error, match=sentence):
+        make(tmp_path, {**small.datarc, **change}, mode="train")
+
+
+def test_wrong_split(tmp_path: Path):
+    with pytest.raises(UnknownNameError, match="unknown split 'test'; valid: dev-clean, test-clean, train"):
+        make(tmp_path).get_dataloader("test")
+
+
+def test_no_texts(small: Layout, tmp_path: Path):
+    write_table(tmp_path / "dev-clean.csv", [("dev-clean/1/7/1-7-0002.flac", 9)])
+    with pytest.raises(DataError, match=r"none of the 1 utterances of dev-clean below .* has a text, such as dev-clean/1/7/1-7-0002\.flac"):
+        transcribed(small.root, tmp_path, ["dev-clean"])
+
+
+def test_damaged_recording(small: Layout, tmp_path: Path):
+    write_utterances(tmp_path, "dev-clean", 1, 7, [(np.zeros(8000), "A")])
+    layout = measured(tmp_path)
+    (tmp_path / "dev-clean/1/7/1-7-0000.flac").write_bytes(b"fLaC nonsense")
+    with pytest.raises(DataError, match=r"1-7-0000\.flac"):
+        list(make(tmp_path, layout.datarc).get_dataloader("dev-clean"))
