@@ -10,9 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def ctc_loss(
-    logits: Tensor, lengths: Tensor, labels: Sequence[Sequence[int]], blank: int = 0, zero_infinity: bool = True
-) -> Tensor:
+def ctc_loss(logits: Tensor, lengths: Tensor, labels: Sequence[Sequence[int]], blank: int = 0, zero_infinity: bool = True) -> Tensor:
     """The negative log likelihood of each item divided by its number of labels, averaged over the batch.
 
     Args:
