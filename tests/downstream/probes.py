@@ -7,9 +7,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
+from downstream.blocks.frame_labels import FrameLabels, read_list
 from preprocess.synthesis.phones import FRAME_CLASSES, frame_labels, without_stress
+from tests.downstream.baselines import BANDS, UPSTREAM, Baselines, majority
 from tests.downstream.librispeech import Layout, as_override, measured, synthetic, write_utterances
+from upstream.registry import build
+from utility.audio.io import load_audio
 
 # TIMIT's 61 symbols as those of the 41 classes, where they are not the same in capitals (Lee and Hon 1989 fold them so, and further).
 _TIMIT = {
@@ -92,3 +100,35 @@ def lay_out(out: Path, train: Sequence[Iterable[Aligned]], test: Sequence[Iterab
 
 def _frames(phones: list[tuple[float, float, str]]) -> np.ndarray:
     return frame_labels(phones, phones[-1][1])
+
+
+def frame_baselines(layout: Layout, labels: Path, regression: bool = True) -> Baselines:
+    """Accuracies over the test frames: of the best constant answer, and of a logistic regression on single frames' log mel energies.
+
+    Args:
+        layout: the corpus.
+        labels: folder of its frame labels.
+        regression: do without the second (it is 0 then).
+    """
+    known = FrameLabels(labels, len(FRAME_CLASSES))
+    train, test = (read_list(labels / f"{part}_split.txt") for part in ("train", "test"))
+    constant = majority(np.concatenate([known[name] for name in test]).tolist())
+    if not regression:
+        return Baselines(constant, 0.0)
+    (seen, seen_labels), (unseen, truth) = (_log_mel(layout, known, names, step) for names, step in ((train, 20), (test, 5)))
+    model = make_pipeline(StandardScaler(), LogisticRegression(max_iter=300, tol=1e-3))
+    return Baselines(constant, float(model.fit(seen, seen_labels).score(unseen, truth)))
+
+
+def _log_mel(layout: Layout, known: FrameLabels, names: Sequence[str], step: int) -> tuple[np.ndarray, np.ndarray]:
+    """Every ``step``-th frame of the utterances: (frames, 80) log mel energies and (frames,) classes."""
+    upstream, rows, classes = build(UPSTREAM).eval(), [], []
+    for name in names:
+        speaker, chapter, _ = name.split("-")
+        wav = load_audio(layout.root / "train-clean-100" / speaker / chapter / f"{name}.flac", 16000)
+        with torch.no_grad():
+            frames = upstream([torch.from_numpy(wav)])["hidden_states"][0][0, :, :BANDS]
+        count = min(len(frames), len(known[name]))
+        rows.append(frames[:count:step].numpy())
+        classes.append(known[name][:count:step])
+    return np.concatenate(rows), np.concatenate(classes)
