@@ -20,6 +20,7 @@ import numba
 import numpy as np
 
 ASYMMETRIC, SYMMETRIC1, SYMMETRIC2 = 0, 1, 2  # for the last two: the weight of a diagonal step
+_NOTHING, _NO_TABLE = np.empty(0), np.empty((0, 0))
 PATTERNS = {"asymmetric": ASYMMETRIC, "symmetric1": SYMMETRIC1, "symmetric2": SYMMETRIC2}
 
 
@@ -37,7 +38,7 @@ def accumulate(costs, low, span, pattern, free, first, left, table):
 
     Args:
         costs: (n, m) float64, C-contiguous; the local costs are ``(costs - low) / span`` row by row.
-        low, span: (n,) float64.
+        low, span: (n,) float64; of no elements where the costs are to be taken as they are.
         pattern: one of ``PATTERNS``.
         free: whether the path may begin at any column.
         first: whether this is the document's first block.
@@ -49,28 +50,31 @@ def accumulate(costs, low, span, pattern, free, first, left, table):
     """
     n, m = costs.shape
     above, row = np.empty(m + 2), np.empty(m + 2)
+    cost = np.empty(m)
     for i in range(n):
         row[0], row[1] = left[i, 0], left[i, 1]
-        lowest, width = low[i], span[i]
+        if len(low):
+            lowest, width = low[i], span[i]
+            for j in range(m):
+                cost[j] = (costs[i, j] - lowest) / width
+        else:
+            cost = costs[i]
         if i == 0:
             for j in range(m):
-                cost = (costs[i, j] - lowest) / width
                 if free or (first and j == 0):
-                    row[j + 2] = cost
+                    row[j + 2] = cost[j]
                 elif pattern == ASYMMETRIC:
                     row[j + 2] = np.inf
                 else:
-                    row[j + 2] = cost + row[j + 1]
+                    row[j + 2] = cost[j] + row[j + 1]
         elif pattern == ASYMMETRIC:
             for j in range(m):
                 best = above[j + 2] if above[j + 2] < above[j + 1] else above[j + 1]
-                best = best if best < above[j] else above[j]
-                row[j + 2] = (costs[i, j] - lowest) / width + best
+                row[j + 2] = cost[j] + (best if best < above[j] else above[j])
         else:
             for j in range(m):
-                cost = (costs[i, j] - lowest) / width
-                best = cost + (above[j + 2] if above[j + 2] < row[j + 1] else row[j + 1])
-                diagonal = pattern * cost + above[j + 1]
+                best = cost[j] + (above[j + 2] if above[j + 2] < row[j + 1] else row[j + 1])
+                diagonal = pattern * cost[j] + above[j + 1]
                 row[j + 2] = best if best < diagonal else diagonal
         left[i, 0], left[i, 1] = row[m], row[m + 1]
         if len(table):
@@ -118,14 +122,13 @@ class Path:
 
     Args:
         warping: how.
-        low, span: (n,) float64, see :func:`accumulate`.
+        rows: how many query frames.
+        low, span: (n,) float64 or of no elements, see :func:`accumulate`.
     """
 
-    _NO_TABLE = np.empty((0, 0))
-
-    def __init__(self, warping: Warping, low: np.ndarray, span: np.ndarray):
+    def __init__(self, warping: Warping, rows: int, low: np.ndarray = _NOTHING, span: np.ndarray = _NOTHING):
         self.warping, self.low, self.span = warping, low, span
-        self.left = np.full((len(low), 2), np.inf)
+        self.left = np.full((rows, 2), np.inf)
         self.columns, self.end = 0, End(np.inf, 0)
 
     def advance(self, costs: np.ndarray, table: np.ndarray = _NO_TABLE) -> None:

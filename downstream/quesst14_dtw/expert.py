@@ -72,7 +72,7 @@ class DownstreamExpert(DownstreamBase):
         return DataLoader(
             RecordingsDataset(found),
             batch_size=self.datarc.get("batch_size") or 1,
-            num_workers=self.datarc.get("num_workers") or 0,
+            num_workers=min(self.datarc.get("num_workers") or 0, usable_cores()),
             collate_fn=RecordingsDataset.collate_fn,
         )
 

@@ -70,8 +70,8 @@ class Queries:
         """(q,) scores of a few queries."""
         method, stops = self.method, np.cumsum([len(each) for each in queries])[:-1]
         blocks = Blocks(method, np.concatenate(queries), document)
-        low, span = blocks.ranges()
-        paths = [Path(method.warping, *part) for part in zip(np.split(low, stops), np.split(span, stops), strict=True)]
+        ranges = zip(*(np.split(each, stops) for each in blocks.ranges()), strict=True)
+        paths = [Path(method.warping, len(query), *own) for query, own in zip(queries, ranges, strict=True)]
         for block in blocks:
             for path, costs in zip(paths, np.split(block, stops), strict=True):
                 path.advance(costs)
@@ -83,7 +83,7 @@ class Queries:
         """The best place of one query in a document, (T, D)."""
         method, frames, document = self.method, self.frames[query], self.method.metric.prepare(document)
         blocks = Blocks(method, frames, document)
-        path = Path(method.warping, *blocks.ranges())
+        path = Path(method.warping, len(frames), *blocks.ranges())
         for block in blocks:
             path.advance(block)
         end = path.end
@@ -94,7 +94,7 @@ class Queries:
         begin = max(0, end.column - 2 * (len(frames) - 1))  # a path passes two document frames per query frame at most
         window = method.metric.between(frames, document[begin : end.column + 1])
         table = np.empty(window.shape)
-        Path(method.warping, path.low, path.span).advance(window, table)
+        Path(method.warping, len(frames), path.low, path.span).advance(window, table)
         return Match(score, begin + first_column(table, window.shape[1] - 1), end.column)
 
 
@@ -121,10 +121,10 @@ class Blocks:
         yield from map(self._block, range(0, len(self.document), COLUMNS))
 
     def ranges(self) -> tuple[np.ndarray, np.ndarray]:
-        """Lowest value and range of each row over the whole document; 0 and 1 where rows are not normalised."""
-        low, high = np.full(len(self.queries), np.inf), np.full(len(self.queries), -np.inf)
+        """Lowest value and range of each row over the whole document; of no elements where rows are not normalised."""
         if not self.method.minmax:
-            return np.zeros_like(low), np.ones_like(low)
+            return np.empty(0), np.empty(0)
+        low, high = np.full(len(self.queries), np.inf), np.full(len(self.queries), -np.inf)
         for block in self:
             low, high = np.minimum(low, block.min(axis=1)), np.maximum(high, block.max(axis=1))
         if not np.isfinite(high).all():

@@ -30,7 +30,7 @@ from utility.audio.io import save_audio
 
 ROOT = "quesst14Database"
 PARTS = ("dev", "eval")
-SENTENCES = 10  # per speaker
+MOST_SENTENCES = 10  # per speaker
 MOST_QUERIES = 60  # per part
 _POOLS = {"dev": "dev", "eval": "test"}  # voices of the queries; those of the recordings are the training pool's
 _MARGIN_S = {"recording": (0.1, 0.5), "query": (0.05, 0.2)}
@@ -74,6 +74,11 @@ class Counts:
 
     speakers: int
     queries: int
+
+
+def sentences_per_speaker(size: int) -> int:
+    """10, or 5 in corpora of up to 4 English speakers."""
+    return 5 if size <= 4 else MOST_SENTENCES
 
 
 def counts(language: str, size: int) -> Counts:
@@ -155,7 +160,7 @@ def recording(text: str, who: Speaker, rng: np.random.Generator, seed: int, kind
 
 def plan(size: int) -> list[Item]:
     """One item per speaker of recordings (kind ``speaker-<language>``) and one per query (kind ``query-<language>``)."""
-    speakers = [Item(f"speaker-{name}", "", i, SENTENCES) for name in LANGUAGES for i in range(counts(name, size).speakers)]
+    speakers = [Item(f"speaker-{name}", "", i, sentences_per_speaker(size)) for name in LANGUAGES for i in range(counts(name, size).speakers)]
     queries = [Item(f"query-{name}", part, i, 1) for name in LANGUAGES for part in PARTS for i in range(counts(name, size).queries)]
     return speakers + queries
 
@@ -171,9 +176,9 @@ def render(item: Item, size: int, seed: int, out: Path) -> dict[str, Any]:
         save_audio(out / ROOT / f"{item.split}_queries" / f"{name}.wav", wav, SAMPLE_RATE)
         return {"language": language, "queries": {name: text}}
     who, spoken = speaker(seed, "train", item.index + offset), {}
-    for take in range(SENTENCES):
+    for take in range(sentences_per_speaker(size)):
         rng = generator(seed, "recording", language, item.index, take)
-        text, name = sentence(rng, seed, language), f"quesst14_{number_of(language, item.index) * SENTENCES + take:05d}"
+        text, name = sentence(rng, seed, language), f"quesst14_{number_of(language, item.index) * MOST_SENTENCES + take:05d}"
         wav = recording(text, who, rng, seed, "recording")
         save_audio(out / ROOT / "Audio" / f"{name}.wav", wav, SAMPLE_RATE)
         spoken[name] = {"text": text, "samples": len(wav)}

@@ -1,0 +1,43 @@
+"""Corpora to search, and commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preprocess.synthesis.corpora import synthesize
+from run_downstream import main
+from utility.errors import MissingDependencyError
+
+ROOT = "config.downstream_expert.datarc.dataset_root"
+
+
+def corpus(out: Path, size: str | int, seed: int = 0, jobs: int | None = 1) -> Path:
+    """A synthetic corpus' quesst14Database; skips where there is no synthesizer."""
+    try:
+        return synthesize("quesst", out, size, seed, jobs) / "quesst14Database"
+    except MissingDependencyError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two English speakers."""
+    return corpus(tmp_path_factory.mktemp("tiny"), "tiny")
+
+
+@pytest.fixture
+def search(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Searches a corpus over the command line; gives the result file's content."""
+
+    def run(root: Path, upstream: str = "fbank", split: str = "test", more: str = "", folder: str = "run") -> dict[str, Any]:
+        override = f"{ROOT}='{root}',,config.downstream_expert.datarc.num_workers=0{more}"
+        words = ["-m", "evaluate", "-t", split, "-u", upstream, "-d", "quesst14_dtw", "-p", str(tmp_path / folder), "--device", "cpu"]
+        assert main([*words, "-o", override]) == 0
+        return json.loads((tmp_path / folder / f"results/initial/{split}.json").read_text())
+
+    return run
