@@ -33,6 +33,7 @@ class Decoder:
         Returns:
             start and end in seconds (the end of its last step), and the score, 0 to 1.
         """
+        starts, ends = starts.detach(), ends.detach()
         longest = max(1, round(self.longest_seconds / seconds_per_step))
         starts, ends = (weight * scores.log_softmax(0) for weight, scores in ((self.start_weight, starts), (self.end_weight, ends)))
         start, end = self._best_of_few(starts, ends, longest) or _best_of_all(starts, ends, longest)
