@@ -160,9 +160,12 @@ def recording(text: str, who: Speaker, rng: np.random.Generator, seed: int, kind
 
 def plan(size: int) -> list[Item]:
     """One item per speaker of recordings (kind ``speaker-<language>``) and one per query (kind ``query-<language>``)."""
-    speakers = [Item(f"speaker-{name}", "", i, sentences_per_speaker(size)) for name in LANGUAGES for i in range(counts(name, size).speakers)]
-    queries = [Item(f"query-{name}", part, i, 1) for name in LANGUAGES for part in PARTS for i in range(counts(name, size).queries)]
-    return speakers + queries
+    files, items = sentences_per_speaker(size), []
+    for language in LANGUAGES:
+        wanted = counts(language, size)
+        items += [Item(f"speaker-{language}", "", index, files) for index in range(wanted.speakers)]
+        items += [Item(f"query-{language}", part, index, 1) for part in PARTS for index in range(wanted.queries)]
+    return items
 
 
 def render(item: Item, size: int, seed: int, out: Path) -> dict[str, Any]:
