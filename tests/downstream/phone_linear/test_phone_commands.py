@@ -1,0 +1,50 @@
+"""The printed commands of the guide, word for word, on labelled noise at the paths of config.yaml, with fewer steps appended."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from preprocess.generate_len_for_bucket import main as measure
+from run_downstream import main
+from tests.downstream.librispeech import write_utterances
+
+FEWER = (
+    "config.runner.total_steps=12,,config.runner.eval_step=6,,config.runner.save_step=12,,config.runner.log_step=6,,config.optimizer.lr=3.0e-2,,"
+    "config.downstream_expert.datarc.num_workers=0,,config.runner.tensorboard=False"
+)
+EXPDIR = Path("result/downstream/ExpName")
+
+
+@pytest.fixture
+def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loud frames are of class 7, quiet ones of class 3."""
+    monkeypatch.chdir(tmp_path)
+    rng, labels = np.random.default_rng(0), Path("data/phone_linear/data")
+    loud = [rng.random(10 + index) < 0.5 for index in range(14)]
+    wavs = [(rng.normal(0, 0.2, len(own) * 160) * np.repeat(np.where(own, 1, 0.01), 160), "X") for own in loud]
+    names = write_utterances(Path("data/LibriSpeech"), "train-clean-100", 1, 2, wavs)
+    labels.mkdir(parents=True)
+    lines = [" ".join([name, *map(str, np.where(own, 7, 3))]) for name, own in zip(names, loud, strict=True)]
+    (labels / "converted_aligned_phones.txt").write_text("\n".join(lines))
+    (labels / "train_split.txt").write_text("\n".join(names[:10]))
+    (labels / "test_split.txt").write_text("\n".join(names[10:]))
+
+
+def test_printed_commands(corpus, repo: Path):
+    """Three trainings one after the other in one folder, each evaluated by the printed program."""
+    assert measure(shlex.split("--data_root data/LibriSpeech --output_path ./data/")) == 0
+    for task in ("phone_linear", "phone_linear_concat", "phone_1hidden"):
+        assert main([*shlex.split(f"-m train -u baseline -d {task} -n ExpName"), "-o", FEWER, "--device", "cpu"]) == 0
+        words = [sys.executable, str(repo / "utility/get_best_dev.py"), str(EXPDIR / "log.log")]
+        said = subprocess.run(words, capture_output=True, text=True, check=True).stdout.splitlines()
+        assert said[0].endswith("states-12.ckpt")
+        assert said[1].startswith("The best dev score 0.")
+        assert "None" not in said[1]
+    assert len(list(EXPDIR.glob("previous-*"))) == 2
+    assert main(["-m", "evaluate", "-t", "test", "-e", str(EXPDIR / "best-states-dev.ckpt"), "--device", "cpu"]) == 0
