@@ -277,13 +277,27 @@ def test_shipped_configs(repo: Path, tmp_path: Path, name: str, classes: int, pa
     assert parameters in (None, sum(parameter.numel() for parameter in expert.parameters()))
 
 
+@pytest.mark.parametrize("language", ["es", "ar", "zh"])
+def test_configs_for_common_voice(repo: Path, tmp_path: Path, language: str):
+    """Tables beside the recordings; the vocabulary is that of the training texts."""
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.tsv").write_text("path\ttext\na.wav\tÑANDÚ\n", encoding="utf-8")
+    config = yaml.safe_load((repo / f"downstream/ctc/cv_config/cv_{language}.yaml").read_text())
+    config["downstream_expert"]["corpus"]["path"] = str(tmp_path)
+    config["downstream_expert"]["model"]["RNNs"] = {"dim": [8]}
+    expert = DownstreamExpert(240, 160, expdir=tmp_path, mode="train", **config)
+    assert expert.encoder.vocabulary == ("A", "D", "N", "Ñ", "Ú")
+    assert [example.ids for example in expert.examples_of("dev")] == [[6, 3, 5, 4, 7, 1]]
+
+
 def test_the_default_config_is_that_of_libriphone(repo: Path):
     assert (repo / "downstream/ctc/config.yaml").read_bytes() == (repo / "downstream/ctc/libriphone.yaml").read_bytes()
 
 
-def test_slot_filling_has_as_many_classes_as_published(repo: Path, tmp_path: Path):
+@pytest.mark.parametrize("name", ["snips", "snips_convolution"])
+def test_slot_filling_has_as_many_classes_as_published(repo: Path, tmp_path: Path, name: str):
     (tmp_path / "slots.txt").write_text("\n".join(["O", *(f"slot_{number}" for number in range(39))]))
-    config = yaml.safe_load((repo / "downstream/ctc/snips.yaml").read_text())
+    config = yaml.safe_load((repo / f"downstream/ctc/{name}.yaml").read_text())
     config["downstream_expert"]["text"]["slots_file"] = str(tmp_path / "slots.txt")
     assert len(DownstreamExpert(240, 160, expdir=tmp_path, mode="evaluate", **config).encoder) == 109
 
