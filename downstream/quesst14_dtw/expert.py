@@ -129,10 +129,10 @@ class DownstreamExpert(DownstreamBase):
         _warn((~long).sum(), f"queries have less than {LEAST_FRAMES} frames; they score 0 in every document")
         scores = np.zeros((len(long), len(documents)))
         if long.any():
-            read = partial(_read, store, self.normalises)
-            queries = Queries([read(number) for number, kept in zip(records["query_number"], long, strict=True) if kept], self.method)
+            asked = [store.read(number) for number, kept in zip(records["query_number"], long, strict=True) if kept]
+            queries = self._queries(asked, store.statistics)
             bar = partial(tqdm, desc="warping", total=len(documents), unit="document", dynamic_ncols=True, leave=False)
-            scores[long] = normalised_scores(search_all(queries, [partial(read, number) for number in documents], self.workers, bar))
+            scores[long] = normalised_scores(search_all(queries, [partial(store.read, number) for number in documents], self.workers, bar))
         found = names[counted > 0].tolist()
         rows = zip(records["query_name"], scores.tolist(), strict=True)
         return {query: [(name, score, score > YES_ABOVE) for name, score in zip(found, row, strict=True)] for query, row in rows}
@@ -179,14 +179,15 @@ class DownstreamExpert(DownstreamBase):
             raise DataError(f"the query has {len(query)} frames and needs at least {LEAST_FRAMES}")
         if not len(document):
             raise DataError("the document is too short, it has no frame")
-        if self.normalises:
-            statistics = Statistics()
-            for frames in (query, document):
-                statistics.add(frames)
-            query, document = statistics.normalise(query), statistics.normalise(document)
-        match, second = Queries([query], self.method).locate(0, document), self.upstream_rate / self.sample_rate
+        statistics, second = Statistics(), self.upstream_rate / self.sample_rate
+        for frames in (query, document):
+            statistics.add(frames)
+        match = self._queries([query], statistics).locate(0, document)
         start, end = kept[1][match.first] * second, (kept[1][match.last] + 1) * second
         return [{"query": names[0], "document": names[1], "score": match.score, "start": round(start, 4), "end": round(end, 4)}]
+
+    def _queries(self, frames: list[np.ndarray], statistics: Statistics) -> Queries:
+        return Queries(frames, self.method, *([statistics.normalise] if self.normalises else []))
 
     def _spoken(self, frames: np.ndarray) -> np.ndarray:
         """(T,) bool: the frames that are not silence."""
@@ -247,11 +248,6 @@ def _silence(value: Any, width: int) -> int | None:
 
 def _array(feature: Tensor) -> np.ndarray:
     return feature.detach().float().cpu().numpy()
-
-
-def _read(store: FrameStore, normalises: bool, number: int) -> np.ndarray:
-    frames = store.read(number)
-    return store.statistics.normalise(frames) if normalises else frames
 
 
 def _warn(count: int, what: str) -> None:

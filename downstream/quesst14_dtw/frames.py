@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+BLOCK = 2**14  # frames
+
 
 @dataclass
 class Statistics:
@@ -26,9 +28,10 @@ class Statistics:
 
     def add(self, frames: np.ndarray) -> None:
         """Takes (T, D) more frames (Chan, Golub and LeVeque's update)."""
-        if not len(frames):
-            return
-        frames = frames.astype(np.float64)
+        for start in range(0, len(frames), BLOCK):
+            self._add_block(frames[start : start + BLOCK].astype(np.float64))
+
+    def _add_block(self, frames: np.ndarray) -> None:
         total, mean = self.count + len(frames), frames.mean(axis=0)
         difference = mean - self.mean
         self.squares = self.squares + np.square(frames - mean).sum(axis=0) + np.square(difference) * (self.count * len(frames) / total)

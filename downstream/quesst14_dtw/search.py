@@ -16,6 +16,7 @@ from .dtw import Path, Warping, first_column
 
 LEAST_FRAMES = 5  # of a query; a shorter one scores 0 everywhere
 LEAST_SPAN = 1e-9
+Prepare = Callable[[np.ndarray], np.ndarray]
 CELLS, COLUMNS = 2**20, 8192  # distances held at a time by each worker; document frames in a block
 
 
@@ -54,22 +55,28 @@ class Queries:
     Args:
         frames: (T_i, D) of each query.
         method: how they are compared.
+        normalise: applied to the frames of queries and documents before all else.
     """
 
-    def __init__(self, frames: Sequence[np.ndarray], method: Method):
-        self.method = method
-        self.frames = [method.metric.prepare(each) for each in frames]
+    def __init__(self, frames: Sequence[np.ndarray], method: Method, normalise: Prepare = np.asarray):
+        self.method, self.normalise = method, normalise
+        self.frames = [self._prepare(each) for each in frames]
+
+    def _prepare(self, frames: np.ndarray) -> np.ndarray:
+        return self.method.metric.prepare(self.normalise(frames))
 
     def scores(self, document: np.ndarray) -> np.ndarray:
         """(Q,) float64: the score of each query in a document, (T, D)."""
-        prepared = self.method.metric.prepare(document)
-        groups = _grouped([len(each) for each in self.frames], max(1, CELLS // min(len(prepared), COLUMNS)))
-        return np.concatenate([self._group(self.frames[group], prepared) for group in groups])
+        groups = _grouped([len(each) for each in self.frames], max(1, CELLS // min(len(document), COLUMNS)))
+        prepare = self._prepare
+        if len(document) <= COLUMNS:
+            document, prepare = prepare(document), np.asarray
+        return np.concatenate([self._group(self.frames[group], document, prepare) for group in groups])
 
-    def _group(self, queries: list[np.ndarray], document: np.ndarray) -> np.ndarray:
+    def _group(self, queries: list[np.ndarray], document: np.ndarray, prepare: Prepare) -> np.ndarray:
         """(q,) scores of a few queries."""
         method, stops = self.method, np.cumsum([len(each) for each in queries])[:-1]
-        blocks = Blocks(method, np.concatenate(queries), document)
+        blocks = Blocks(method, np.concatenate(queries), document, prepare)
         ranges = zip(*(np.split(each, stops) for each in blocks.ranges()), strict=True)
         paths = [Path(method.warping, len(query), *own) for query, own in zip(queries, ranges, strict=True)]
         for block in blocks:
@@ -81,8 +88,8 @@ class Queries:
 
     def locate(self, query: int, document: np.ndarray) -> Match:
         """The best place of one query in a document, (T, D)."""
-        method, frames, document = self.method, self.frames[query], self.method.metric.prepare(document)
-        blocks = Blocks(method, frames, document)
+        method, frames = self.method, self.frames[query]
+        blocks = Blocks(method, frames, document, self._prepare)
         path = Path(method.warping, len(frames), *blocks.ranges())
         for block in blocks:
             path.advance(block)
@@ -92,7 +99,7 @@ class Queries:
         if not method.warping.subsequence:
             return Match(score, 0, len(document) - 1)
         begin = max(0, end.column - 2 * (len(frames) - 1))  # a path passes two document frames per query frame at most
-        window = method.metric.between(frames, document[begin : end.column + 1])
+        window = method.metric.between(frames, self._prepare(document[begin : end.column + 1]))
         table = np.empty(window.shape)
         Path(method.warping, len(frames), path.low, path.span).advance(window, table)
         return Match(score, begin + first_column(table, window.shape[1] - 1), end.column)
@@ -104,15 +111,16 @@ class Blocks:
     Args:
         method: the metric, and whether rows are normalised.
         queries: (n, D) prepared.
-        document: (T, D) prepared.
+        document: (T, D).
+        prepare: of the document's frames.
     """
 
-    def __init__(self, method: Method, queries: np.ndarray, document: np.ndarray):
-        self.method, self.queries, self.document = method, queries, document
+    def __init__(self, method: Method, queries: np.ndarray, document: np.ndarray, prepare: Prepare):
+        self.method, self.queries, self.document, self.prepare = method, queries, document, prepare
         self.kept = self._block(0) if len(document) <= COLUMNS else None
 
     def _block(self, start: int) -> np.ndarray:
-        return self.method.metric.between(self.queries, self.document[start : start + COLUMNS])
+        return self.method.metric.between(self.queries, self.prepare(self.document[start : start + COLUMNS]))
 
     def __iter__(self) -> Iterator[np.ndarray]:
         if self.kept is not None:

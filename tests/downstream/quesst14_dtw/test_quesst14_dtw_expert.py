@@ -246,3 +246,9 @@ def test_recordings_are_resampled_and_quieter(tmp_path):
     wav = read_waveform(tmp_path / "a.wav")
     assert wav.shape == (1600,)
     assert wav[800].item() == pytest.approx(0.5 * 10 ** (-3 / 20), abs=1e-3)
+
+
+@pytest.mark.parametrize("plugins", [["-u", "fbank", "-d", "example"], []])
+def test_tasks_that_learn_still_need_a_checkpoint(tmp_path, capsys, plugins):
+    assert main(["-m", "inference", "-t", "a.wav", "-p", str(tmp_path / "run"), *plugins]) == 2
+    assert "inference needs a trained checkpoint" in capsys.readouterr().err

