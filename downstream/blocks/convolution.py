@@ -24,6 +24,7 @@ class Convolution(nn.Module):
         dilations: distance of these frames, one per convolution; 1 by default.
         activation: a class of torch.nn.
         dropout: part of the activations that is dropped in training.
+        layer_norm: normalise each frame between convolution and activation, which lets deeper stacks learn sooner.
 
     Raises:
         ConfigError: an even kernel, no channels, or not one dilation per convolution.
@@ -39,6 +40,7 @@ class Convolution(nn.Module):
         dilations: Sequence[int] | None = None,
         activation: str = "ReLU",
         dropout: float = 0.0,
+        layer_norm: bool = False,
     ):
         super().__init__()
         dilations = dilations or [1] * len(channels)
@@ -48,6 +50,7 @@ class Convolution(nn.Module):
             nn.Conv1d(*widths, kernel_size, dilation=dilation, padding=kernel_size // 2 * dilation)
             for widths, dilation in zip(ends, dilations, strict=True)
         )
+        self.norms = nn.ModuleList(nn.LayerNorm(width) if layer_norm else nn.Identity() for width in channels)
         self.activation, self.dropout = activation_named(activation), nn.Dropout(dropout)
         self.linear = nn.Linear(channels[-1], output_dim)
 
@@ -55,8 +58,9 @@ class Convolution(nn.Module):
         """(B, T, input_dim) -> (B, T, output_dim); ``lengths`` (B,) are passed on."""
         inside = frame_mask(lengths, features.size(1)).unsqueeze(1)
         hidden = features.transpose(1, 2)
-        for convolution in self.convolutions:
-            hidden = self.dropout(self.activation(convolution(hidden * inside)))
+        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
+            normal = norm(convolution(hidden * inside).transpose(1, 2)).transpose(1, 2)
+            hidden = self.dropout(self.activation(normal))
         return self.linear(hidden.transpose(1, 2)), lengths
 
 

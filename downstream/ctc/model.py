@@ -19,7 +19,7 @@ class StackedConvolution(nn.Module):
         output_dim: number of classes.
         upstream_rate: samples per feature frame.
         total_rate: samples per stacked frame; a multiple of ``upstream_rate``.
-        channels, kernel_size, dilations, activation, dropout: of :class:`downstream.blocks.convolution.Convolution`.
+        channels, kernel_size, dilations, activation, dropout, layer_norm: of :class:`downstream.blocks.convolution.Convolution`.
 
     Raises:
         ConfigError: a rate that stacking does not give, or a wrong option.
@@ -36,12 +36,13 @@ class StackedConvolution(nn.Module):
         dilations: Sequence[int] | None = None,
         activation: str = "ReLU",
         dropout: float = 0.0,
+        layer_norm: bool = False,
     ):
         super().__init__()
         if total_rate < upstream_rate or total_rate % upstream_rate:
             raise ConfigError(f"total_rate {total_rate} is no multiple of the upstream's {upstream_rate} samples", "StackedConvolution")
         self.stacked = total_rate // upstream_rate
-        self.convolution = Convolution(input_dim * self.stacked, output_dim, channels, kernel_size, dilations, activation, dropout)
+        self.convolution = Convolution(input_dim * self.stacked, output_dim, channels, kernel_size, dilations, activation, dropout, layer_norm)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, input_dim), lengths (B,) -> (B, T', output_dim) and lengths."""

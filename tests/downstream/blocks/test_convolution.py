@@ -10,10 +10,10 @@ from downstream.blocks.heads import build_head
 from utility.errors import ConfigError, UnknownNameError
 
 
-@pytest.fixture
-def head() -> Convolution:
+@pytest.fixture(params=[False, True], ids=["plain", "layer_norm"])
+def head(request: pytest.FixtureRequest) -> Convolution:
     torch.manual_seed(0)
-    return Convolution(6, 4, channels=[8, 5], kernel_size=5, dilations=[1, 3], activation="Tanh")
+    return Convolution(6, 4, channels=[8, 5], kernel_size=5, dilations=[1, 3], activation="Tanh", layer_norm=request.param)
 
 
 def test_frames_and_lengths_are_kept(head: Convolution):
@@ -39,6 +39,15 @@ def test_context(head: Convolution):
     out[0, 20].sum().backward()
     seen = features.grad[0].abs().sum(dim=-1).nonzero().flatten()
     assert (seen.min().item(), seen.max().item()) == (20 - 8, 20 + 8)
+
+
+def test_layer_norm_makes_each_frame_independent_of_its_scale():
+    torch.manual_seed(0)
+    head = Convolution(6, 4, channels=[64], kernel_size=1, layer_norm=True)
+    torch.nn.init.zeros_(head.convolutions[0].bias)
+    features, lengths = torch.randn(1, 5, 6), torch.tensor([5])
+    torch.testing.assert_close(head(100 * features, lengths)[0], head(features, lengths)[0], rtol=1e-3, atol=1e-3)
+    assert not torch.allclose(head(100 * features + 1, lengths)[0], head(features, lengths)[0], atol=1e-2)
 
 
 def test_dropout_is_for_training():
