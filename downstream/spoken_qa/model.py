@@ -42,17 +42,21 @@ class Encoder(nn.Module):
 class SpanFinder(nn.Module):
     """Start and end of the answer from the frames of question and passage.
 
-    Question and passage go through one encoder. Each step of the passage is compared with all steps of the question (cosine of a linear
-    map, as in query by example), takes their average weighted by likeness, and the best likeness itself; a second encoder, which sees
-    further, finds from there the steps at which the answer begins and ends.
+    Question and passage go through one encoder; the passage then through a second one that sees further, so that a step knows what was
+    said around it. All of this is computed once per passage. A question meets it in two ways: by its summary, with which each step of the
+    passage is multiplied, element by element and as scalar products; and by its keywords, which the passage is searched for. A small
+    encoder on top of both gives the scores.
 
     Args:
         input_dim: width of the features.
         stack: frames that make one step.
-        dim: width of the layers.
+        dim: width of both encoders.
         dilations, context_dilations: of the convolutions of the first and the second encoder.
+        match_dim: width of the encoder on top.
+        heads: scalar products, and half as many kinds of likeness.
+        head_dim: width of what they compare.
         kernel_size: of all convolutions.
-        dropout: in both encoders.
+        dropout: in all encoders.
     """
 
     def __init__(
@@ -62,17 +66,23 @@ class SpanFinder(nn.Module):
         dim: int = 256,
         dilations: tuple[int, ...] = (1, 2, 4),
         context_dilations: tuple[int, ...] = (1, 2, 4, 8),
+        match_dim: int = 64,
+        heads: int = 8,
+        head_dim: int = 24,
         kernel_size: int = 5,
         dropout: float = 0.1,
     ):
         super().__init__()
         self.stack = stack
         self.encoder = Encoder(input_dim * stack, dim, list(dilations), kernel_size, dropout)
-        self.norm = nn.LayerNorm(dim)
-        self.likeness = nn.Linear(dim, dim, bias=False)
-        self.sharpness = nn.Parameter(torch.tensor(20.0))
-        self.context = Encoder(4 * dim + 1, dim, list(context_dilations), kernel_size, dropout)
-        self.output = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 2))
+        self.context = Encoder(dim, dim, list(context_dilations), kernel_size, dropout)
+        self.norm, self.context_norm = nn.LayerNorm(dim), nn.LayerNorm(dim)
+        self.keywords = Keywords(dim, max(1, heads // 2), head_dim)
+        self.summary = Summary(dim)
+        self.products = Products(dim, heads, head_dim)
+        self.passage, self.by_passage, self.by_question = (nn.Linear(dim, match_dim) for _ in range(3))
+        self.match = Encoder(2 * match_dim + heads + 2 * self.keywords.heads, match_dim, [1, 2], kernel_size, dropout)
+        self.match_norm, self.output = nn.LayerNorm(match_dim), nn.Linear(match_dim + heads, 2)
 
     def forward(self, passages: tuple[Tensor, Tensor], questions: tuple[Tensor, Tensor], owners: Tensor) -> tuple[Tensor, Tensor]:
         """
@@ -86,18 +96,102 @@ class SpanFinder(nn.Module):
         """
         told, lengths, inside = self._encoded(*passages)
         asked, _, within = self._encoded(*questions)
-        told, lengths, inside = told[owners], lengths[owners], inside[owners]
-        alike = F.normalize(self.likeness(told), dim=-1) @ F.normalize(self.likeness(asked), dim=-1).transpose(1, 2)
-        alike = alike.masked_fill(~within.transpose(1, 2), -1.0)
-        weights = (self.sharpness * alike).masked_fill(~within.transpose(1, 2), float("-inf")).softmax(dim=-1)
-        answer = weights @ asked
-        topic = (asked.sum(dim=1) / within.sum(dim=1)).unsqueeze(1).expand_as(told)
-        seen = torch.cat([told, answer, told * answer, topic, alike.amax(dim=-1, keepdim=True)], dim=-1)
-        logits = self.output(self.context(seen, inside))
-        return logits.masked_fill(~inside, float("-inf")).permute(2, 0, 1), lengths
+        known = self.context_norm(self.context(told, inside))
+        summary = self.summary(asked, within)
+        products = self.products(known, summary, owners)
+        gated = self.by_passage(known)[owners] * self.by_question(summary).unsqueeze(1)
+        keywords = self.keywords(told, inside, asked, within, owners)
+        inside = inside[owners]
+        matched = self.match(torch.cat([self.passage(known)[owners], gated, products, keywords], dim=-1), inside)
+        logits = self.output(torch.cat([self.match_norm(matched), products], dim=-1))
+        return logits.masked_fill(~inside, float("-inf")).permute(2, 0, 1), lengths[owners]
 
     def _encoded(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Steps (B, T', dim), zero outside, their numbers (B,), and where they are (B, T', 1)."""
         features, lengths = downsample(features, lengths, self.stack, "concat")
         inside = frame_mask(lengths, features.size(1)).unsqueeze(-1)
         return self.norm(self.encoder(features, inside)) * inside, lengths, inside
+
+
+class Summary(nn.Module):
+    """One vector per question: several averages of its steps, weighted by attention.
+
+    Args:
+        dim: width of the steps and of the result.
+        views: number of averages.
+    """
+
+    def __init__(self, dim: int, views: int = 4):
+        super().__init__()
+        self.attention = nn.Linear(dim, views)
+        self.layers = nn.Sequential(nn.Linear(views * dim, dim), nn.GELU(), nn.LayerNorm(dim))
+
+    def forward(self, asked: Tensor, within: Tensor) -> Tensor:
+        """(Q, S, dim), (Q, S, 1) bool -> (Q, dim)"""
+        weights = self.attention(asked).masked_fill(~within, float("-inf")).softmax(dim=1)
+        return self.layers((weights.transpose(1, 2) @ asked).flatten(1))
+
+
+class Products(nn.Module):
+    """Scalar products of each step of a passage with the question's summary.
+
+    Args:
+        dim: width of both.
+        heads: how many products.
+        head_dim: width of the vectors.
+    """
+
+    def __init__(self, dim: int, heads: int, head_dim: int):
+        super().__init__()
+        self.heads, self.scale = heads, head_dim**-0.5
+        self.of_passage, self.of_question = (nn.Linear(dim, heads * head_dim) for _ in range(2))
+
+    def forward(self, known: Tensor, summary: Tensor, owners: Tensor) -> Tensor:
+        """(P, T, dim), (Q, dim), (Q,) -> (Q, T, heads)"""
+        told, asked = (linear(x).unflatten(-1, (self.heads, -1)) for linear, x in ((self.of_passage, known), (self.of_question, summary)))
+        return torch.einsum("qthd,qhd->qth", told[owners], asked) * self.scale
+
+
+class Keywords(nn.Module):
+    """How much the passage around each step sounds like the parts of the question that matter.
+
+    Likeness is the cosine of a linear map, as in query by example, averaged over ``LENGTH`` steps in which passage and question go on
+    together. The question's steps have learned weights; the best and the average likeness under them are taken, relative to the passage's
+    mean.
+
+    Args:
+        dim: width of the steps.
+        heads: kinds of likeness.
+        head_dim: width of the maps.
+    """
+
+    LENGTH = 7
+    _SCALE = 5.0
+
+    def __init__(self, dim: int, heads: int, head_dim: int):
+        super().__init__()
+        self.heads = heads
+        self.map, self.weights = nn.Linear(dim, heads * head_dim), nn.Linear(dim, heads)
+        self.sharpness = nn.Parameter(torch.full((heads, 1, 1), 10.0))
+
+    def forward(self, told: Tensor, inside: Tensor, asked: Tensor, within: Tensor, owners: Tensor) -> Tensor:
+        """(P, T, dim), (P, T, 1) bool, (Q, S, dim), (Q, S, 1) bool, (Q,) -> (Q, T, 2 heads)"""
+        passages, questions = (self._mapped(x, where) for x, where in ((told, inside), (asked, within)))
+        alike = _along_the_diagonal(torch.einsum("qthd,qshd->qhts", passages[owners], questions), self.LENGTH)
+        weights = self.weights(asked).masked_fill(~within, -1e4).log_softmax(dim=1).transpose(1, 2).unsqueeze(2)
+        best = torch.logsumexp(alike * self.sharpness + weights, dim=-1, keepdim=True) / self.sharpness
+        both = torch.cat([best.squeeze(-1), (alike * weights.exp()).sum(dim=-1)], dim=1).transpose(1, 2)
+        inside = inside[owners]
+        mean = (both * inside).sum(dim=1, keepdim=True) / inside.sum(dim=1, keepdim=True)
+        return (both - mean) * self._SCALE * inside
+
+    def _mapped(self, steps: Tensor, where: Tensor) -> Tensor:
+        """Unit vectors (B, T, heads, head_dim), zero where nothing is."""
+        return F.normalize(self.map(steps).unflatten(-1, (self.heads, -1)), dim=-1) * where.unsqueeze(-1)
+
+
+def _along_the_diagonal(alike: Tensor, length: int) -> Tensor:
+    """(..., T, S) -> the same shape: each cell's mean with its neighbours along the diagonal, ``length`` (odd) in all."""
+    steps, asked = alike.shape[-2:]
+    padded = F.pad(alike, (length // 2,) * 4)
+    return sum(padded[..., place : place + steps, place : place + asked] for place in range(length)) / length

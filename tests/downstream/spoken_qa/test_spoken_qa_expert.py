@@ -125,9 +125,8 @@ def test_seconds_as_steps(tmp_path: Path, span, expected):
 
 def test_loss_is_the_cross_entropy_of_both_ends(tmp_path: Path):
     torch.manual_seed(0)
-    expert = make(tmp_path)
+    expert = make(tmp_path, modelrc={"dropout": 0.0})
     features, records = [torch.randn(200, 6), torch.randn(50, 6)], defaultdict(list)
-    expert.model.encoder.dropout.p = expert.model.context.dropout.p = 0
     loss = expert("train", features, [1], ["q"], [((0.4, 1.0),)], records)
     logits, _ = expert.logits(features, [1])
     by_hand = -(logits[0, 0].log_softmax(0)[10] + logits[1, 0].log_softmax(0)[24]) / 2
