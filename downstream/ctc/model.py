@@ -42,7 +42,8 @@ class StackedConvolution(nn.Module):
         if total_rate < upstream_rate or total_rate % upstream_rate:
             raise ConfigError(f"total_rate {total_rate} is no multiple of the upstream's {upstream_rate} samples", "StackedConvolution")
         self.stacked = total_rate // upstream_rate
-        self.convolution = Convolution(input_dim * self.stacked, output_dim, channels, kernel_size, dilations, activation, dropout, layer_norm)
+        width = input_dim * self.stacked
+        self.convolution = Convolution(width, output_dim, channels, kernel_size, dilations, activation, dropout, layer_norm)
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, input_dim), lengths (B,) -> (B, T', output_dim) and lengths."""
