@@ -6,12 +6,23 @@ python3 run_downstream.py -m train -u UPSTREAM -d DOWNSTREAM -n NAME
 
 from __future__ import annotations
 
+import os
+import signal
+
+
+def _leave(*_: object) -> None:
+    os._exit(130)
+
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Until the work begins, Ctrl-C ends the program at once: an exception in the midst of an import can be lost, or leave half a module.
+    signal.signal(signal.SIGINT, _leave)
+
 import contextlib
 import errno
 import logging
-import os
-import signal
 import sys
+import warnings
 from pathlib import Path
 
 from upstream import registry
@@ -76,6 +87,8 @@ def _run(namespace: Arguments) -> int:
             torch.hub.set_dir(experiment.args["cache_dir"])
             set_cache_dir(experiment.args["cache_dir"])
         runner = Runner(experiment, team, resolve_device(experiment.args["device"], team.local_rank))
+        if signal.getsignal(signal.SIGINT) is _leave:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         return getattr(runner, experiment.mode)()
     except RuntimeError as error:
         if not lost_a_peer(error):
@@ -86,4 +99,5 @@ def _run(namespace: Arguments) -> int:
 
 
 if __name__ == "__main__":
+    warnings.formatwarning = lambda message, *_, **__: f"{message}\n"  # the sentence, without the line of code that it comes from
     sys.exit(main())

@@ -48,6 +48,8 @@ def answer_all(pipeline: Pipeline, task: str, paths: list[str], output: str | No
             try:
                 answers = _answer(pipeline, files, [_load(pipeline.downstream, path) for path in files], seed)
             except DataError as error:
+                if len(files) == 1 and getattr(error, "fault", None):  # of the only waveform of its batch
+                    error = DataError(error.fault)
                 named = any(str(file) in str(error) for file in files)
                 log.error("%s", error if named else f"{', '.join(map(str, files))}: {error}")
                 failed += 1

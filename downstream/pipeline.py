@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from downstream.interfaces import DownstreamBase
 from upstream import registry
 from upstream.featurizer import Featurizer
-from utility.errors import CheckpointError, UnknownNameError, UsageError
+from utility.errors import CheckpointError, DataError, UnknownNameError, UsageError
 from utility.experiment.experiment import Experiment
 from utility.experiment.plugins import load_plugin
 from utility.training.loading import Pass, Place, open_pass
@@ -79,8 +79,7 @@ class Pipeline:
             try:
                 module.load_state_dict(state[name])
             except RuntimeError as error:
-                reason = " ".join(str(error).split())
-                raise CheckpointError(f"{path} does not fit this experiment's {name.lower()}: {reason}") from error
+                raise CheckpointError(f"{path} does not fit this experiment's {name.lower()}: {_misfit(error, state)}") from error
 
     def train(self) -> None:
         """Training mode for what is trained, evaluation mode for the rest."""
@@ -139,6 +138,15 @@ class Pipeline:
         if declared and split not in declared:
             raise UnknownNameError("split", split, [*declared, *getattr(self.downstream, "runs", ())])
 
+    def check_filled(self, split: str, place: Place) -> None:
+        """Refuses a split that is known to have no batch before anything is trained.
+
+        Raises:
+            DataError: it is empty.
+        """
+        if self.open_pass(split, place).expected == 0:
+            raise DataError(f"the split {split!r} has no batch to evaluate")
+
     def loader_of(self, split: str, epoch: int = 0) -> Iterable:
         """The task's loader; ``epoch`` is passed to tasks that take it."""
         self.check_split(split)
@@ -146,6 +154,15 @@ class Pipeline:
         names = inspect.signature(get).parameters
         takes_epoch = "epoch" in names or any(p.kind is p.VAR_KEYWORD for p in names.values())
         return get(split, epoch=epoch) if takes_epoch else get(split)
+
+
+def _misfit(error: RuntimeError, state: Mapping[str, Any]) -> str:
+    """The first thing that does not fit, how many more there are, and what the checkpoint was trained for."""
+    _, *faults = (" ".join(line.split()).rstrip(".,") for line in str(error).splitlines() if line.strip())
+    more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+    args = state.get("Args") or {}
+    trained = f"; it was trained with -u {args['upstream']} -d {args['downstream']}" if {"upstream", "downstream"} <= set(args) else ""
+    return f"{faults[0] if faults else error}{more}{trained}"
 
 
 def _build_task(experiment: Experiment, featurizer: Featurizer, training: bool) -> nn.Module:

@@ -57,7 +57,7 @@ class Runner:
         if trainer.complete:
             if self.team.leads:  # the run may have been killed between its last checkpoint and this
                 prune(self.experiment.folder.path, self.experiment.runner.max_keep)
-            self._say(f"[Runner] - training is complete already, at step {trainer.progress.step}")
+            self._say(f"[Runner] - training is complete already, at step {trainer.progress.step} in {self.experiment.folder.path}")
             return 0
         if self.experiment.runner.mlflow:
             import_mlflow()  # before anything is changed

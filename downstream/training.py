@@ -62,6 +62,8 @@ class Trainer:
         if state:
             snapshot.check_team(state, team)
         self.progress = Progress.of(state)
+        for split in self.runner.eval_dataloaders:
+            pipeline.check_filled(split, self._place(0))
         self.periods = Periods(self.runner, self._epoch_length() if Periods.need_epochs(self.runner) else None)
         self.optimisation = self._build_optimisation()
         if state:

@@ -17,12 +17,13 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
 from downstream.interfaces import DownstreamBase, Outcome, Score
-from utility.training.fields import check_fields
+from utility.training.fields import check_counts, check_fields
 
 from .dataset import CLASS_NAMES, CLASS_NUM, PseudoDataset
 from .model import Model
 
 DATA_FIELDS = ("num_workers", "train_batch_size", "eval_batch_size", "sizes")
+LEAST = {"num_workers": 0, "train_batch_size": 1, "eval_batch_size": 1}
 TASK = Path(__file__).resolve().parent.name  # the name of this folder, so that a copy logs under its own name
 
 
@@ -47,6 +48,11 @@ class DownstreamExpert(DownstreamBase):
         self.datarc, modelrc = downstream_expert["datarc"], downstream_expert["modelrc"]
         check_fields(self.datarc, DATA_FIELDS, DATA_FIELDS, source="downstream_expert.datarc")
         check_fields(modelrc, ("input_dim",), ("input_dim",), source="downstream_expert.modelrc")
+        check_fields(self.datarc["sizes"], self.splits, self.splits, source="downstream_expert.datarc.sizes")
+        # So is a number that makes no sense.
+        check_counts(self.datarc, LEAST, source="downstream_expert.datarc")
+        check_counts(self.datarc["sizes"], dict.fromkeys(self.splits, 1), source="downstream_expert.datarc.sizes")
+        check_counts(modelrc, {"input_dim": 1}, source="downstream_expert.modelrc")
         self.model = Model(upstream_dim, modelrc["input_dim"], CLASS_NUM)
         # What must survive a resume lives in buffers (or, if it is no tensor, in get_extra_state).
         self.register_buffer("best_score", torch.zeros(1))

@@ -10,6 +10,7 @@ Both versions have this layout::
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -19,6 +20,8 @@ from pathlib import Path
 
 from utility.audio.io import audio_info
 from utility.errors import DataError, did_you_mean
+
+log = logging.getLogger(__name__)
 
 UNKNOWN, SILENCE, NOISES = "_unknown_", "_silence_", "_background_noise_"
 CLASSES = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go", UNKNOWN, SILENCE)
@@ -101,6 +104,20 @@ def archive_clips(root: str | Path) -> list[Clip]:
             )
         clips.append(Clip(path, LABELS[name]))
     return _some(clips, root, field, "no clip as <class>/<name>.wav")
+
+
+def check_classes(clips: list[Clip], split: str, root: str | Path) -> None:
+    """Warns of classes without a clip, as in a corpus that was unpacked in part.
+
+    Raises:
+        DataError: a corpus without background noise, of which the class of silence is made.
+    """
+    found = {clip.label for clip in clips}
+    missing = [name for name in CLASSES if LABELS[name] not in found]
+    if SILENCE in missing and split != "test":
+        raise DataError(f"{_field('speech_commands_root')}: {root} has no {NOISES}/*.wav, of which the class {SILENCE} is made")
+    if missing:
+        log.warning("%s: the split %s has no clip of %s; its score cannot be compared with others'", root, split, ", ".join(missing))
 
 
 def _field(name: str) -> str:

@@ -17,10 +17,10 @@ from downstream.blocks.heads import UtteranceLevel, build_head
 from downstream.blocks.score_log import log_score
 from downstream.interfaces import DownstreamBase, Outcome, Score
 from utility.errors import ConfigError, UnknownNameError
-from utility.training.fields import check_fields
+from utility.training.fields import check_counts, check_fields
 from utility.training.sampling import balanced_sampler
 
-from .corpus import CLASSES, LABELS, UNKNOWN, Clip, archive_clips, development_clips
+from .corpus import CLASSES, LABELS, UNKNOWN, Clip, archive_clips, check_classes, development_clips
 from .dataset import SpeechCommandsDataset, read_clip
 from .model import Model
 
@@ -59,6 +59,10 @@ class DownstreamExpert(DownstreamBase):
         self.datarc, modelrc = downstream_expert["datarc"], downstream_expert["modelrc"]
         check_fields(self.datarc, {*ROOTS, "num_workers", "batch_size", "balanced_dev"}, ("batch_size",), source=f"{SOURCE}.datarc")
         check_fields(modelrc, {"projector_dim", "select", *HEADS}, ("projector_dim", "select"), source=f"{SOURCE}.modelrc")
+        check_counts(self.datarc, {"batch_size": 1, "num_workers": 0}, source=f"{SOURCE}.datarc")
+        check_counts(modelrc, {"projector_dim": 1}, source=f"{SOURCE}.modelrc")
+        if not isinstance(self._balanced_dev, bool):
+            raise ConfigError(f"balanced_dev must be True or False, not {self._balanced_dev!r}", source=f"{SOURCE}.datarc")
 
         self.projector = nn.Linear(upstream_dim, modelrc["projector_dim"])
         self.model = build_head(modelrc, modelrc["projector_dim"], len(CLASSES), HEADS, source=f"{SOURCE}.modelrc")
@@ -95,6 +99,7 @@ class DownstreamExpert(DownstreamBase):
             else:
                 part, exhaustive = {"train": "train", "dev": "valid"}[split], split == "dev" and not self._balanced_dev
                 self._clips[split] = development_clips(root, part, exhaustive)
+            check_classes(self._clips[split], split, root)
         return self._clips[split]
 
     def _root(self, field: str) -> str:

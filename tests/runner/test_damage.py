@@ -6,6 +6,9 @@ import os
 import random
 import shutil
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -309,3 +312,16 @@ def test_a_signal_to_the_whole_group(make_toy, uninterrupted, number, moment):
     processes.wait_until(lambda: processes.of_session(process.pid) == [], "the workers end", 30)
     toy.finish()
     assert_same_run(toy.folder, uninterrupted())
+
+
+@pytest.mark.parametrize("seconds", [0, 0.3, 0.8])
+def test_an_interrupt_while_torch_is_imported(repo, tmp_path, seconds):
+    words = [sys.executable, str(repo / "run_downstream.py"), "-u", "fbank", "-d", "example", "-p", str(tmp_path), "--device", "cpu"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text():
+        time.sleep(0.01)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 128 + signal.SIGINT
+    assert "Traceback" not in err

@@ -38,6 +38,7 @@ def sentence(capsys, argv: list[str]) -> str:
 
 
 EXAMPLE = ["-u", "fbank", "-d", "example"]
+KEYWORDS = ["-u", "fbank", "-d", "speech_commands", "-n", "x"]
 
 
 @pytest.mark.parametrize(
@@ -84,7 +85,20 @@ EXAMPLE = ["-u", "fbank", "-d", "example"]
         ([*EXAMPLE, "-n", "x", "-k", "weights.pt"], ["'fbank'", "no weights", "weights.pt"]),
         (["-u", "waveform", "-d", "example", "-n", "x", "-g", "a.yaml"], ["'waveform'", "model_config"]),
         ([*EXAMPLE, "-n", "x", "-g", "a.yaml"], ["a.yaml: there is no such file"]),
-        (["-u", "fbank", "-d", "speech_commands", "-n", "x"], ["speech_commands_root"]),
+        *[
+            ([*EXAMPLE, "-n", "x", "-o", f"config.downstream_expert.{field}={value}"], [field.split(".")[-1], str(value)])
+            for field, value in [
+                ("datarc.train_batch_size", 0),
+                ("datarc.eval_batch_size", -1),
+                ("datarc.num_workers", "many"),
+                ("datarc.sizes.train", 0),
+                ("datarc.sizes", 5),
+                ("modelrc.input_dim", 0),
+            ]
+        ],
+        ([*KEYWORDS, "-o", "config.downstream_expert.datarc.batch_size=2.5"], ["batch_size", "2.5"]),
+        ([*KEYWORDS, "-o", "config.downstream_expert.datarc.balanced_dev=maybe"], ["balanced_dev", "maybe"]),
+        (KEYWORDS, ["speech_commands_root"]),
     ],
     ids=lambda value: " ".join(value[-2:]) if isinstance(value, list) and len(value) > 1 else None,
 )
@@ -127,10 +141,18 @@ def test_splits_that_do_not_exist(capsys, trained):
     assert "'test'" in line
 
 
+def test_auto_resume_takes_up_no_other_experiment(capsys, trained):
+    line = sentence(capsys, ["-a", "-u", "fbank", "-d", "example", "-p", str(trained)])
+    assert "upstream is 'mel', not 'fbank'" in line
+    assert "'example'" in sentence(capsys, ["-a", "-u", "mel", "-d", "speech_commands", "-p", str(trained)])
+
+
 def test_a_checkpoint_of_another_shape(capsys, trained, tmp_path):
     for extra in (["-u", "mfcc"], ["-u", "mel", "-o", "config.downstream_expert.modelrc.input_dim=7"]):
         argv = ["-m", "evaluate", "-t", "test", "-i", str(trained), "-d", "example", "-p", str(tmp_path), "--device", "cpu", *extra]
-        assert "does not fit" in sentence(capsys, argv)
+        line = sentence(capsys, argv)
+        assert "does not fit" in line
+        assert "trained with -u mel -d example" in line
 
 
 @pytest.mark.parametrize(
@@ -217,7 +239,7 @@ def test_a_checkpoint_names_no_code(capsys, tmp_path, monkeypatch):
     for name in ("upstream", "downstream"):
         args = {"upstream": "mel", "downstream": "example", "expdir": "x", "seed": 1, name: "payload"}
         torch.save({"Args": args, "Config": {}, "Step": 1}, tmp_path / "model.ckpt")
-        assert f"give --{name} again" in sentence(capsys, ["-m", "evaluate", "-t", "dev", "-e", "model.ckpt"])
+        assert f"unknown {name} in the checkpoint 'payload'" in sentence(capsys, ["-m", "evaluate", "-t", "dev", "-e", "model.ckpt"])
 
 
 def test_no_result_leaves_its_folder(capsys, trained):

@@ -10,6 +10,19 @@ from torch import Tensor
 from utility.errors import DataError
 
 
+class WaveError(DataError):
+    """A waveform that cannot be worked on.
+
+    Attributes:
+        index: its place in the batch.
+        fault: what is wrong with it.
+    """
+
+    def __init__(self, index: int, fault: str):
+        self.index, self.fault = index, fault
+        super().__init__(f"item {index} of the batch: {fault}")
+
+
 def check_waves(wavs: Sequence[Tensor], least: int = 1) -> list[Tensor]:
     """The waveforms as float32, after checking them.
 
@@ -25,7 +38,7 @@ def check_waves(wavs: Sequence[Tensor], least: int = 1) -> list[Tensor]:
     for index, wav in enumerate(wavs):
         fault = _shape_fault(wav, least)
         if fault:
-            raise DataError(f"item {index} of the batch: {fault}")
+            raise WaveError(index, fault)
     wavs = [wav.float() for wav in wavs]
     sums = torch.stack([wav.detach().sum() for wav in wavs])
     if not torch.isfinite(sums).all():
@@ -55,4 +68,4 @@ def _refuse_non_finite(wavs: Sequence[Tensor]) -> None:
     for index, wav in enumerate(wavs):
         bad = (~torch.isfinite(wav)).nonzero()
         if len(bad):
-            raise DataError(f"item {index} of the batch: sample {int(bad[0])} is {float(wav[bad[0]])}")
+            raise WaveError(index, f"sample {int(bad[0])} is {float(wav[bad[0]])}")

@@ -19,7 +19,7 @@ from typing import IO, Any
 
 import torch
 
-from utility.errors import CheckpointError, did_you_mean
+from utility.errors import CheckpointError, did_you_mean, nearest
 from utility.experiment.killpoints import reach
 from utility.experiment.plain import from_plain, to_plain
 from utility.experiment.states import list_states
@@ -136,11 +136,18 @@ def resolve(path: str | Path) -> Path:
         if not states:
             raise CheckpointError(f"the folder {path} holds no states-*.ckpt{did_you_mean('states-', _checkpoints_in(path))}")
         return states[-1][1]
-    raise CheckpointError(f"there is no checkpoint {path}{did_you_mean(path.name, _checkpoints_in(path.parent))}")
+    raise _missing(path)
+
+
+def _missing(path: Path) -> CheckpointError:
+    """Names the checkpoints beside it; of folders, which may be anything, only one of nearly this name."""
+    guess = nearest(path.name, [p.name for p in path.parent.iterdir() if p.is_dir()]) if path.parent.is_dir() else None
+    hint = f"; did you mean {guess!r}?" if guess else did_you_mean(path.name, _checkpoints_in(path.parent))
+    return CheckpointError(f"there is no checkpoint {path}{hint}")
 
 
 def _checkpoints_in(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.iterdir() if p.suffix == ".ckpt" or p.is_dir()) if folder.is_dir() else []
+    return sorted(p.name for p in folder.glob("*.ckpt")) if folder.is_dir() else []
 
 
 def _verify(path: Path) -> None:
@@ -181,7 +188,7 @@ def load(path: str | Path) -> dict[str, Any]:
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder, not a checkpoint")
     if not path.exists():
-        raise CheckpointError(f"there is no checkpoint {path}{did_you_mean(path.name, _checkpoints_in(path.parent))}")
+        raise _missing(path)
     try:
         state = _read(path)
     except OSError as error:

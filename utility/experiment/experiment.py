@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from utility.errors import CheckpointError, UsageError
+from utility.errors import CheckpointError, UnknownNameError, UsageError
 from utility.experiment import checkpoint as checkpoints
 from utility.experiment.command_line import Arguments, check_values
 from utility.experiment.config import RunnerConfig, check_runner, check_sections, load_config
@@ -146,17 +146,24 @@ def _stored_settings(
         kept["cache_dir"] = args["cache_dir"]
     for name in PLUGINS:
         if stored.get(name) not in known[name] or (name in given and args[name] not in known[name]):
-            kept[name] = _given_again(name, stored.get(name), args, given)
-    placed = {"expdir"} if not args["auto_resume"] else {"expdir", "expname", "config", *PLUGINS}
+            kept[name] = _given_again(name, stored.get(name), args, given, known[name])
+        elif args["auto_resume"] and args[name] in known[name] and args[name] != stored[name]:
+            raise UsageError(
+                f"-a takes up the run in {path.parent}, whose {name} is {stored[name]!r}, not {args[name]!r}: "
+                "give the new run a name of its own"
+            )
+    placed = {"expdir"} if not args["auto_resume"] else {"expdir", "expname"}
     ignored = sorted(k for k in given - OF_THE_CALL - set(kept) - placed if args[k] != stored.get(k))
     if ignored:
         log.warning("ignored beside a past experiment: %s; -p gives it another place, -o changes its settings", ", ".join(ignored))
     return {**stored, **kept}, state["Config"]
 
 
-def _given_again(name: str, stored: Any, args: dict[str, Any], given: set[str]) -> str:
+def _given_again(name: str, stored: Any, args: dict[str, Any], given: set[str], known: Collection[str]) -> str:
     """A plugin's path is code to run, so it is never taken from a file."""
     if name not in given:
+        if Path(str(stored)).name == stored:
+            raise UnknownNameError(f"{name} in the checkpoint", stored, known)
         raise UsageError(f"this experiment's {name} is the folder {stored}; a checkpoint must not name code to run: give --{name} again")
     return args[name]
 

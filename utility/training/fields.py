@@ -36,6 +36,26 @@ def check_fields(given: Mapping[str, Any], valid: Iterable[str], required: Itera
         raise ConfigError(faults, source)
 
 
+def check_counts(given: Mapping[str, Any], least: Mapping[str, int], *, source: str) -> None:
+    """Refuses a field that should be a whole number and is none, or is too small; fields that are absent pass.
+
+    Args:
+        given: the fields of the config section.
+        least: the smallest value of each.
+        source: as in :func:`check_fields`.
+
+    Raises:
+        ConfigError: there is at least one fault.
+    """
+    faults = [
+        f"{name} must be a whole number of at least {smallest}, not {given[name]!r}"
+        for name, smallest in least.items()
+        if name in given and (type(given[name]) is not int or given[name] < smallest)
+    ]
+    if faults:
+        raise ConfigError(faults, source)
+
+
 def check_numbers(function: Callable, given: Mapping[str, Any], *, source: str) -> None:
     """Refuses a field that is no number where ``function`` has a number by default, or not as many numbers as there are by default.
 
