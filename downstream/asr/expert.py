@@ -19,7 +19,7 @@ from downstream.interfaces import DownstreamBase, Outcome, Score
 from utility.errors import ConfigError, UnknownNameError
 from utility.metrics.error_rates import edit_distance
 from utility.text.letters import LetterDictionary, words_of
-from utility.training.fields import check_fields
+from utility.training.fields import check_counts, check_fields
 
 from .dataset import LibriSpeechLetters, transcribed
 from .decoder import LanguageModelDecoder, decoder_type
@@ -28,6 +28,7 @@ TASK = Path(__file__).resolve().parent.name
 SOURCE = "config.downstream_expert"
 DICTIONARY = Path(__file__).with_name("char.dict")
 SPLITS = ("train", "dev-clean", "dev-other", "test-clean", "test-other")
+LEAST = {"batch_size": 1, "train_batch_size": 1, "eval_batch_size": 1, "num_workers": 0}
 FIELDS = {
     *("libri_root", "bucket_file", "dict_path", "num_workers", "batch_size", "train_batch_size", "eval_batch_size"),
     *("zero_infinity", "decoder_args", "published_batches"),
@@ -65,6 +66,8 @@ class DownstreamExpert(DownstreamBase):
         heads = sequence_heads(upstream_rate)
         check_fields(self.datarc, {*FIELDS, *SPLITS, *self.splits}, source=f"{SOURCE}.datarc")
         check_fields(modelrc, {"project_dim", "select", *heads}, ("project_dim", "select"), source=f"{SOURCE}.modelrc")
+        check_counts(self.datarc, LEAST, source=f"{SOURCE}.datarc")
+        check_counts(modelrc, {"project_dim": 1}, source=f"{SOURCE}.modelrc")
         self.kind = decoder_type(self.datarc.get("decoder_args"), f"{SOURCE}.datarc.decoder_args")
 
         self.dictionary = LetterDictionary.load(self.datarc.get("dict_path") or DICTIONARY, f"{SOURCE}.datarc.dict_path")
@@ -119,10 +122,7 @@ class DownstreamExpert(DownstreamBase):
 
     def _batch_size(self, split: str) -> int:
         names = ("batch_size", "train_batch_size") if split == "train" else ("eval_batch_size",)
-        size = next((self.datarc[name] for name in names if name in self.datarc), 1)
-        if not isinstance(size, int) or size < 1:
-            raise ConfigError(f"{names[0]} must be a whole number of at least 1, not {size!r}", f"{SOURCE}.datarc")
-        return size
+        return next((self.datarc[name] for name in names if name in self.datarc), 1)
 
     def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
         """Batches of ``(wavs, labels, names)``; labels are the numbers of the letters, ``|`` and ``</s>`` at the end."""

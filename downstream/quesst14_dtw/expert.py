@@ -18,7 +18,7 @@ from downstream.interfaces import DownstreamBase, Outcome, Score
 from utility.errors import ConfigError, DataError, UnknownNameError
 from utility.metrics.detection import Detection, DetectionScores, collect, score_trials
 from utility.metrics.detection_files import STDLIST, GroundTruth, read_ground_truth, write_stdlist
-from utility.training.fields import check_fields
+from utility.training.fields import check_counts, check_fields
 from utility.training.loading import usable_cores
 
 from .corpus import ground_truth_folder, recordings
@@ -58,6 +58,8 @@ class DownstreamExpert(DownstreamBase):
         check_fields(downstream_expert, fields, ("datarc", "dtwrc"), source=SOURCE)
         self.datarc = downstream_expert["datarc"]
         check_fields(self.datarc, {"dataset_root", "num_workers", "batch_size", "language"}, source=f"{SOURCE}.datarc")
+        given = {name: value for name, value in self.datarc.items() if value is not None}
+        check_counts(given, {"num_workers": 0, "batch_size": 1}, source=f"{SOURCE}.datarc")
         self.normalises = bool(downstream_expert.get("feature_normalization", True))
         self.method = method_of(downstream_expert["dtwrc"], self.normalises)
         self.workers = _workers(downstream_expert.get("max_workers"))
