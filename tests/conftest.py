@@ -43,7 +43,11 @@ _seconds: dict[str, float] = {}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """GPU tests are skipped where there is none."""
+    """Repetitions with other seeds are left out unless they are asked for; GPU tests are skipped where there is none."""
+    if "exhaustive" not in config.getoption("markexpr"):
+        repeated = [item for item in items if item.get_closest_marker("exhaustive")]
+        config.hook.pytest_deselected(items=repeated)
+        items[:] = [item for item in items if item not in set(repeated)]
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     if not gpu:
         return

@@ -15,6 +15,7 @@ from run_downstream import main
 from tests.downstream.asr.arpa import write_arpa, write_lexicon
 from tests.downstream.asr.spelling import lay_out, sentences, spell
 from tests.downstream.librispeech import Layout, measured, synthetic, write_utterances
+from tests.downstream.seeds import SEEDS
 from utility.audio.io import load_audio, save_audio
 from utility.metrics.error_rates import cer
 
@@ -129,7 +130,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Layout:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_sentences_of_unseen_speakers(repo: Path, small: Layout, tmp_path: Path, seed: int):
     folder = train(repo, small, tmp_path / "run", seed=seed)
     scores = evaluate(folder, "test-clean")

@@ -16,6 +16,7 @@ from downstream.blocks.ark import read_ark
 from downstream.ctc.corpora import Example, examples_of, make_encoder, pronouncing, read_split
 from run_downstream import main
 from tests.downstream.ctc.layouts import libriphone_override, snips_override, synthetic
+from tests.downstream.seeds import SEEDS
 from utility.audio.io import audio_info
 from utility.metrics.error_rates import per
 
@@ -101,7 +102,7 @@ def score(repo: Path, place: Path, config: str, override: str, seed: int, metric
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_phones_of_unseen_speakers_and_sentences(repo: Path, speech: Path, tmp_path: Path, seed: int):
     reached = score(repo, tmp_path, PHONES, libriphone_override(speech), seed, "per")
     beaten = blind(examples(speech, "train-clean-100"), examples(speech, "test-clean"))
@@ -111,7 +112,7 @@ def test_phones_of_unseen_speakers_and_sentences(repo: Path, speech: Path, tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_slots_of_unseen_speakers(repo: Path, commands: Path, tmp_path: Path, seed: int):
     """The best constant set of types is the baseline of the F1."""
     reached = score(repo, tmp_path, COMMANDS, snips_override(commands), seed, "slot_type_f1")

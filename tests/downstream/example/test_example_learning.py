@@ -11,6 +11,7 @@ import pytest
 
 from downstream.example.dataset import CLASS_NUM
 from run_downstream import main
+from tests.downstream.seeds import SEEDS
 
 FEWER = (
     "config.runner.total_steps=60,,config.runner.eval_step=60,,config.runner.save_step=60,,config.scheduler.num_warmup_steps=5,,"
@@ -32,7 +33,7 @@ def test_a_short_run_learns(tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_the_shipped_config(repo: Path, tmp_path: Path, seed: int):
     words = [sys.executable, str(repo / "run_downstream.py"), "-m", "train", "-u", "fbank", "-d", "example", "-n", "HelloWorld"]
     done = subprocess.run([*words, "--seed", str(seed), "--device", "cpu"], cwd=tmp_path, capture_output=True, text=True)

@@ -13,6 +13,7 @@ from run_downstream import main
 from tests.downstream.baselines import Baselines
 from tests.downstream.librispeech import Layout, as_override, synthetic
 from tests.downstream.probes import frame_baselines, labelled, lay_out, librivox, timit
+from tests.downstream.seeds import SEEDS
 
 # Least accuracy after so many updates, measured over three seeds: README.md of phone_linear.
 UPDATES = {"phone_linear": (120, 5.0e-3, 0.46), "phone_linear_concat": (120, 1.0e-3, 0.53), "phone_1hidden": (200, 2.0e-3, 0.61)}
@@ -88,7 +89,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, Path, Basel
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("task", UPDATES)
 def test_phones_of_known_speakers(small, train, task: str, seed: int):
     """The linear probes are logistic regressions themselves, so that only the hidden layer can be asked to go far beyond one."""

@@ -16,6 +16,7 @@ from downstream.speech_commands.corpus import CLASSES, Clip, archive_clips, deve
 from downstream.speech_commands.dataset import read_clip
 from run_downstream import main
 from tests.downstream.baselines import Baselines, baselines
+from tests.downstream.seeds import SEEDS
 from tests.downstream.speech_commands.layouts import Layout, lay_out_fsdd
 from utility.errors import MissingDependencyError
 
@@ -133,7 +134,7 @@ def train(repo: Path, tmp_path: Path) -> Callable[..., tuple[float, float]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", SEEDS)
 def test_words_of_unseen_speakers(small, train, seed: int):
     layout, beaten = small
     dev, test = train(layout, seed)
