@@ -317,11 +317,15 @@ def test_a_signal_to_the_whole_group(make_toy, uninterrupted, number, moment):
 @pytest.mark.parametrize("seconds", [0, 0.3, 0.8])
 def test_an_interrupt_while_torch_is_imported(repo, tmp_path, seconds):
     words = [sys.executable, str(repo / "run_downstream.py"), "-u", "fbank", "-d", "example", "-p", str(tmp_path), "--device", "cpu"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
-    while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text():
-        time.sleep(0.01)
-    time.sleep(seconds)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    ready = {"stderr": subprocess.PIPE, "text": True, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(words, **ready) as process:  # not ignored, as it is by what a shell starts in the background
+        try:
+            while "libtorch" not in Path(f"/proc/{process.pid}/maps").read_text():
+                time.sleep(0.01)
+            time.sleep(seconds)
+            process.send_signal(signal.SIGINT)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 128 + signal.SIGINT
     assert "Traceback" not in err
