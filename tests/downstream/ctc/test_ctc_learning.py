@@ -111,8 +111,8 @@ def test_phones_of_unseen_speakers_and_sentences(repo: Path, speech: Path, tmp_p
     assert reached <= beaten.to_halve / 2
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("seed", [1, 2, 3])
 def test_slots_of_unseen_speakers(repo: Path, commands: Path, tmp_path: Path, seed: int):
     """The best constant set of types is the baseline of the F1."""
     reached = score(repo, tmp_path, COMMANDS, snips_override(commands), seed, "slot_type_f1")
