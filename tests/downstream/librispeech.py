@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pytest
 import soundfile
 
 from preprocess.generate_len_for_bucket import main as measure_lengths
+from tests.support import corpora
 from utility.audio.io import load_audio
-from utility.errors import MissingDependencyError
 
 
 class Layout(NamedTuple):
@@ -41,13 +40,7 @@ def as_override(datarc: Mapping[str, object]) -> str:
 
 def synthetic(out: Path, size: str | int = "tiny", jobs: int | None = 1) -> Layout:
     """The synthetic corpus; skips where there is no synthesizer."""
-    from preprocess.synthesis.corpora import synthesize
-
-    try:
-        synthesize("librispeech", out, size=size, jobs=jobs)
-    except MissingDependencyError as error:
-        pytest.skip(str(error))
-    return measured(out / "LibriSpeech")
+    return measured(corpora.synthetic("librispeech", out, size, jobs) / "LibriSpeech")
 
 
 def measured(root: Path) -> Layout:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.downstream.ctc.layouts import libriphone_override, snips_override, synthetic
+from tests.downstream.ctc.layouts import libriphone_override, snips_override
+from tests.support.corpora import synthetic
 
 VARIANTS = ("libriphone", "snips")
 SMALL = (

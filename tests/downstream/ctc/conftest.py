@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.downstream.ctc.layouts import synthetic
+from tests.support.corpora import synthetic
 
 
 @pytest.fixture(scope="session")

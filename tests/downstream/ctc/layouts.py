@@ -5,10 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import pytest
-
-from utility.errors import MissingDependencyError
-
 
 def lay_out_librispeech(root: Path, split: str, texts: dict[str, str]) -> None:
     """Empty recordings with transcripts below ``root/split``, by utterance ``speaker-chapter-number``."""
@@ -29,16 +25,6 @@ def lay_out_snips(root: Path, wavs: dict[str, list[str]], texts: str, slots: str
             (root / part / f"{name}.wav").touch()
     (root / "all.iob.snips.txt").write_text(texts)
     (root / "slots.txt").write_text(slots)
-
-
-def synthetic(corpus: str, out: Path, size: str | int = "tiny", jobs: int | None = 1) -> Path:
-    """A synthetic corpus; skips where there is no synthesizer."""
-    from preprocess.synthesis.corpora import synthesize
-
-    try:
-        return synthesize(corpus, out, size=size, jobs=jobs)
-    except MissingDependencyError as error:
-        pytest.skip(str(error))
 
 
 def libriphone_override(out: Path) -> str:

@@ -15,8 +15,9 @@ import pytest
 from downstream.blocks.ark import read_ark
 from downstream.ctc.corpora import Example, examples_of, make_encoder, pronouncing, read_split
 from run_downstream import main
-from tests.downstream.ctc.layouts import libriphone_override, snips_override, synthetic
+from tests.downstream.ctc.layouts import libriphone_override, snips_override
 from tests.downstream.seeds import SEEDS
+from tests.support.corpora import synthetic
 from utility.audio.io import audio_info
 from utility.metrics.error_rates import per
 

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from preprocess.synthesis.corpora import synthesize
-from utility.errors import MissingDependencyError
+from tests.support.corpora import synthetic
 
 
 def prepare(place: Path) -> dict[str, object]:
     """The tiny synthetic corpus; there is nothing to train."""
-    try:
-        synthesize("quesst", place, size="tiny")
-    except MissingDependencyError as error:
-        pytest.skip(str(error))
+    synthetic("quesst", place)
     root = f"config.downstream_expert.datarc.dataset_root='{place / 'quesst14Database'}'"
     return {"upstream": "fbank", "override": f"{root},,config.downstream_expert.datarc.num_workers=0", "trains": False}

@@ -9,19 +9,15 @@ from typing import Any
 
 import pytest
 
-from preprocess.synthesis.corpora import synthesize
 from run_downstream import main
-from utility.errors import MissingDependencyError
+from tests.support.corpora import synthetic
 
 ROOT = "config.downstream_expert.datarc.dataset_root"
 
 
-def corpus(out: Path, size: str | int, seed: int = 0, jobs: int | None = 1) -> Path:
+def corpus(out: Path, size: str | int, jobs: int | None = 1) -> Path:
     """A synthetic corpus' quesst14Database; skips where there is no synthesizer."""
-    try:
-        return synthesize("quesst", out, size, seed, jobs) / "quesst14Database"
-    except MissingDependencyError as error:
-        pytest.skip(str(error))
+    return synthetic("quesst", out, size, jobs) / "quesst14Database"
 
 
 @pytest.fixture(scope="session")

@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from preprocess.synthesis.corpora import synthesize
 from tests.downstream.speech_commands.layouts import Layout
-from utility.errors import MissingDependencyError
+from tests.support.corpora import synthetic
 
 
 def prepare(place: Path) -> dict[str, str]:
     """The tiny synthetic corpus."""
-    try:
-        synthesize("speech_commands", place, size="tiny")
-    except MissingDependencyError as error:
-        pytest.skip(str(error))
+    synthetic("speech_commands", place)
     layout = Layout(place / "speech_commands_v0.01", place / "speech_commands_test_set_v0.01")
     return {"upstream": "fbank", "override": f"{layout.override},,config.downstream_expert.datarc.batch_size=8"}

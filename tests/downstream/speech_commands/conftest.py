@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.downstream.speech_commands.layouts import Layout, lay_out_fsdd, lay_out_mini
-from utility.errors import MissingDependencyError
+from tests.support import corpora
 
 
 @pytest.fixture(scope="session")
@@ -25,11 +25,5 @@ def mini(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Layout:
 @pytest.fixture(scope="session")
 def synthetic(tmp_path_factory: pytest.TempPathFactory) -> Layout:
     """The tiny synthetic corpus."""
-    from preprocess.synthesis.corpora import synthesize
-
-    out = tmp_path_factory.mktemp("synthetic")
-    try:
-        synthesize("speech_commands", out, size="tiny")
-    except MissingDependencyError as error:
-        pytest.skip(str(error))
+    out = corpora.synthetic("speech_commands", tmp_path_factory.mktemp("synthetic"))
     return Layout(out / "speech_commands_v0.01", out / "speech_commands_test_set_v0.01")

@@ -18,7 +18,7 @@ from run_downstream import main
 from tests.downstream.baselines import Baselines, baselines
 from tests.downstream.seeds import SEEDS
 from tests.downstream.speech_commands.layouts import Layout, lay_out_fsdd
-from utility.errors import MissingDependencyError
+from tests.support.corpora import synthetic
 
 CONFIG = "downstream/speech_commands/convolution.yaml"
 # Measured: words 0.88 to 0.94 (three seeds), digits 0.57 to 0.66 (four test speakers, two in training), where averages reach 0.51 at most.
@@ -34,12 +34,7 @@ FEWER = (  # one small convolution: it learns soonest
 
 def corpus(out: Path, size: str | int, jobs: int | None = 1) -> Layout:
     """A synthetic corpus; skips where there is no synthesizer."""
-    from preprocess.synthesis.corpora import synthesize
-
-    try:
-        synthesize("speech_commands", out, size=size, jobs=jobs)
-    except MissingDependencyError as error:
-        pytest.skip(str(error))
+    synthetic("speech_commands", out, size, jobs)
     return Layout(out / "speech_commands_v0.01", out / "speech_commands_test_set_v0.01")
 
 

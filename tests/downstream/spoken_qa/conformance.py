@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
-from preprocess.synthesis.corpora import synthesize
-from utility.errors import MissingDependencyError
+from tests.support.corpora import synthetic
 
 SMALL = "config.downstream_expert.modelrc.dim=16,,config.downstream_expert.modelrc.step_ms=80"
 
 
 def prepare(place: Path) -> dict[str, str]:
     """Two training passages."""
-    try:
-        synthesize("spoken_qa", place, size=2)
-    except MissingDependencyError as error:
-        pytest.skip(str(error))
+    synthetic("spoken_qa", place, size=2)
     return {"upstream": "fbank", "override": f"config.downstream_expert.datarc.root={place / 'NMSQA'},,{SMALL}"}

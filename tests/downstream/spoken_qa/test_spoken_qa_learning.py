@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from downstream.spoken_qa import nmsqa
-from preprocess.synthesis.corpora import synthesize
 from run_downstream import main
 from tests.downstream.spoken_qa.to_beat import baselines, items
-from utility.errors import MissingDependencyError
+from tests.support.corpora import synthetic
 
 CONFIG = "downstream/spoken_qa/fbank.yaml"
 FEWER = (
@@ -26,11 +25,7 @@ FEWER = (
 
 def corpus(out: Path, size: str | int, jobs: int | None = 1) -> Path:
     """A synthetic corpus; skips where there is no synthesizer."""
-    try:
-        synthesize("spoken_qa", out, size=size, jobs=jobs)
-    except MissingDependencyError as error:
-        pytest.skip(str(error))
-    return out / "NMSQA"
+    return synthetic("spoken_qa", out, size, jobs) / "NMSQA"
 
 
 def scores(folder: Path, split: str, checkpoint: str) -> dict[str, float]:
