@@ -37,11 +37,13 @@ class Outcome:
         save_names: checkpoints to write beside the regular ones, such as ``["dev-best.ckpt"]``.
         stop: end training after this evaluation (early stopping).
         scores: the task's own metrics of this split by name; they go to the result file with direction and unit.
+        variant: of several ways to evaluate one checkpoint on one split, this one; its results get a file of their own.
     """
 
     save_names: list[str] = field(default_factory=list)
     stop: bool = False
     scores: Mapping[str, Score] = field(default_factory=dict)
+    variant: str = ""
 
 
 @dataclass(frozen=True)

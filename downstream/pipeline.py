@@ -19,7 +19,7 @@ from utility.errors import CheckpointError, DataError, UnknownNameError, UsageEr
 from utility.experiment.experiment import Experiment
 from utility.experiment.plugins import load_plugin
 from utility.training.loading import Pass, Place, open_pass
-from utility.training.packing import Extracted, as_waveform
+from utility.training.packing import Extracted, as_waveform, naming
 from utility.training.specaug import SpecAug
 
 log = logging.getLogger(__name__)
@@ -123,7 +123,8 @@ class Pipeline:
         """The task's loss of one batch ``(wavs, *others)``; with SpecAug in training mode."""
         wavs, *others = batch
         with self.autocast():
-            features = self.featurizer(wavs, batch.states) if isinstance(batch, Extracted) else self.extract(wavs)
+            with naming(others):
+                features = self.featurizer(wavs, batch.states) if isinstance(batch, Extracted) else self.extract(wavs)
             if self.specaug is not None and self.downstream.training:
                 features = self.specaug(features)
             return self.downstream(split, features, *others, records=records, **kwargs)

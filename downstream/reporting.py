@@ -31,7 +31,12 @@ def write_result(evaluated: Evaluated, experiment: Experiment, pipeline: Pipelin
         **results.provenance(pipeline.device),
     )
     folder = experiment.folder.results(checkpoint.name if checkpoint else None)
-    return results.write(result, folder / f"{evaluated.split}.json")
+    return results.write(result, folder / result_name(evaluated))
+
+
+def result_name(evaluated: Evaluated) -> str:
+    """``<split>.json``, or ``<split>-<variant>.json``."""
+    return f"{'-'.join(filter(None, (evaluated.split, evaluated.outcome.variant)))}.json"
 
 
 def summary(evaluated: Evaluated) -> str:

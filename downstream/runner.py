@@ -15,7 +15,7 @@ from downstream.evaluation import Evaluated, Evaluator
 from downstream.inference import answer_all
 from downstream.interfaces import Outcome, RunContext, Score
 from downstream.pipeline import Pipeline
-from downstream.reporting import summary, write_result
+from downstream.reporting import result_name, summary, write_result
 from downstream.training import Trainer
 from utility.errors import UsageError
 from utility.experiment.checkpoint import prune
@@ -89,7 +89,7 @@ class Runner:
             evaluated = evaluator(names[0], Tracker(), 0)
         if self.team.leads:
             evaluated.step = int(self.experiment.state.get("Step", 0))
-            self._say(f"[Runner] - {summary(evaluated)} | {self.experiment.results_dir / evaluated.split}.json")
+            self._say(f"[Runner] - {summary(evaluated)} | {self.experiment.results_dir / result_name(evaluated)}")
             write_result(evaluated, self.experiment, pipeline, self.experiment.checkpoint)
         return 0
 

@@ -11,7 +11,7 @@ from pathlib import Path
 if __package__ in (None, ""):
     import _root  # noqa: F401
 
-from utility.errors import program
+from utility.errors import DataError, program
 
 
 @program
@@ -27,7 +27,11 @@ def main(argv: list[str] | None = None) -> int:
 
     stdlist = args.result if args.result.is_file() else only_file(args.result, ".stdlist.xml")
     truth = read_ground_truth(args.ground_truth)
-    trials = collect(read_stdlist(stdlist), truth.targets, truth.queries, truth.documents, args.default_score)
+    found = read_stdlist(stdlist)
+    if found and not {query for query, _ in found} & set(truth.queries):
+        query = next(iter(found))[0]
+        raise DataError(f"{stdlist}: no query in it, such as {query}, is one of {args.ground_truth}; are they of the same part?")
+    trials = collect(found, truth.targets, truth.queries, truth.documents, args.default_score)
     lines = score_trials(trials).lines()
     (stdlist.parent / "score.out").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     print("\n".join(lines))

@@ -12,14 +12,14 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from downstream.blocks.ark import write_ark
-from downstream.blocks.ctc import ctc_loss, greedy
+from downstream.blocks.ctc import LongLabels, ctc_loss, greedy
 from downstream.blocks.heads import build_head, sequence_heads
 from downstream.blocks.length_buckets import BatchOrder, Utterance, form_batches, published_batches
 from downstream.interfaces import DownstreamBase, Outcome, Score
 from utility.errors import ConfigError, UnknownNameError
 from utility.metrics.error_rates import edit_distance
 from utility.text.letters import LetterDictionary, words_of
-from utility.training.fields import check_counts, check_fields
+from utility.training.fields import check_counts, check_fields, check_flags
 
 from .dataset import LibriSpeechLetters, transcribed
 from .decoder import LanguageModelDecoder, decoder_type
@@ -67,6 +67,7 @@ class DownstreamExpert(DownstreamBase):
         check_fields(self.datarc, {*FIELDS, *SPLITS, *self.splits}, source=f"{SOURCE}.datarc")
         check_fields(modelrc, {"project_dim", "select", *heads}, ("project_dim", "select"), source=f"{SOURCE}.modelrc")
         check_counts(self.datarc, LEAST, source=f"{SOURCE}.datarc")
+        check_flags(self.datarc, ("zero_infinity", "published_batches"), source=f"{SOURCE}.datarc")
         check_counts(modelrc, {"project_dim": 1}, source=f"{SOURCE}.modelrc")
         self.kind = decoder_type(self.datarc.get("decoder_args"), f"{SOURCE}.datarc.decoder_args")
 
@@ -81,6 +82,7 @@ class DownstreamExpert(DownstreamBase):
         self._decoder: LanguageModelDecoder | None = None
         self._corpora: dict[str, tuple[list[list[Utterance]], dict[str, str]]] = {}
         self._heard: dict[str, str] = {}
+        self._too_long = LongLabels()
         if mode == "train":
             for split in dict.fromkeys(["train", *evaluated]):
                 self.corpus_of(split)
@@ -158,6 +160,8 @@ class DownstreamExpert(DownstreamBase):
         loss = ctc_loss(logits, lengths, labels, self.dictionary.begin, self.datarc.get("zero_infinity", True))
         said = [self.dictionary.string(label.tolist()) for label in labels]
         heard, words = self._hear(logits.detach(), lengths)
+        if self.training:
+            self._too_long.note([label.tolist() for label in labels], lengths, names)
         records["loss"].append(loss.item())
         records["target_tokens"] += said
         records["target_words"] += [words_of(letters) for letters in said]
@@ -186,6 +190,7 @@ class DownstreamExpert(DownstreamBase):
         self, split: str, records: dict[str, list], logger: Any, global_step: int, batch_ids: list[int], total_batch_num: int, **kwargs: Any
     ) -> Outcome:
         """Logs loss, unit and word error rate in percent, writes what was heard; a lower WER than ever gives ``<split>-best.ckpt``."""
+        self._too_long.report()
         tokens = ([text.split() for text in records[f"{whose}_tokens"]] for whose in ("pred", "target"))
         rates = {
             "loss": sum(records["loss"]) / len(records["loss"]),
@@ -207,7 +212,8 @@ class DownstreamExpert(DownstreamBase):
             self.best_score.fill_(rates["wer"])
         scores = {name: Score(rates[name], higher_is_better=False, unit="percent") for name in ("wer", "uer")}
         scores["loss"] = Score(rates["loss"], higher_is_better=False, unit="nats")
-        return Outcome(save_names=[f"{split}-best.ckpt", "dev-best.ckpt"] if best else [], scores=scores)
+        names = [f"{split}-best.ckpt", "dev-best.ckpt"] if best else []
+        return Outcome(save_names=names, scores=scores, variant="LM" if self.kind else "")
 
     def inference(self, features: list[Tensor], names: list[str]) -> list[dict[str, Any]]:
         """What is said in each recording; also written to ``inference.ark`` in the folder of the results."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+log = logging.getLogger(__name__)
 
 
 def ctc_loss(logits: Tensor, lengths: Tensor, labels: Sequence[Sequence[int]], blank: int = 0, zero_infinity: bool = True) -> Tensor:
@@ -32,6 +35,27 @@ def ctc_loss(logits: Tensor, lengths: Tensor, labels: Sequence[Sequence[int]], b
 def frames_needed(label: Sequence[int]) -> int:
     """The fewest frames on which CTC can emit a label: one per token and one between two equal ones."""
     return len(label) + sum(a == b for a, b in pairwise(label))
+
+
+class LongLabels:
+    """Counts the utterances whose label is too long for their frames; CTC learns nothing from them."""
+
+    def __init__(self) -> None:
+        self._names: dict[str, None] = {}
+        self._reported = 0
+
+    def note(self, labels: Iterable[Sequence[int]], lengths: Tensor, names: Iterable[str]) -> None:
+        """Takes a batch: ids, numbers of frames (B,), names."""
+        for label, frames, name in zip(labels, lengths.tolist(), names, strict=True):
+            if len(label) > frames or frames_needed(label) > frames:
+                self._names[name] = None
+
+    def report(self) -> None:
+        """Warns if there are more than at the last report."""
+        if len(self._names) > self._reported:
+            self._reported = len(self._names)
+            what = "%d utterances so far have fewer frames than their labels need, such as %s; such utterances teach nothing"
+            log.warning(what, self._reported, next(iter(self._names)))
 
 
 def greedy(logits: Tensor, lengths: Tensor | None = None, blank: int = 0, drop: Iterable[int] = ()) -> list[list[int]]:

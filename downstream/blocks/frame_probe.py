@@ -24,7 +24,7 @@ from downstream.blocks.length_buckets import BatchOrder, Utterance, form_batches
 from downstream.blocks.score_log import log_probe
 from downstream.interfaces import DownstreamBase, Outcome, Score
 from utility.errors import ConfigError, DataError, UnknownNameError
-from utility.training.fields import check_counts, check_fields
+from utility.training.fields import check_counts, check_fields, check_flags
 
 log = logging.getLogger(__name__)
 SOURCE, IGNORED = "config.downstream_expert", -100
@@ -73,6 +73,8 @@ class FrameProbe(DownstreamBase):
         self.datarc, modelrc = downstream_expert["datarc"], dict(downstream_expert.get("modelrc") or {})
         check_fields(self.datarc, (*DATA_FIELDS, *OPTIONAL_FIELDS), DATA_FIELDS[3:], source=f"{SOURCE}.datarc")
         check_counts(self.datarc, {"train_batch_size": 1, "eval_batch_size": 1, "num_workers": 0}, source=f"{SOURCE}.datarc")
+        check_flags(self.datarc, ("published_batches",), source=f"{SOURCE}.datarc")
+        check_flags(modelrc, ("published",), source=f"{SOURCE}.modelrc")
         if self.datarc.get("sample_rate", self.sample_rate) != self.sample_rate:
             raise ConfigError(f"sample_rate must be {self.sample_rate}, not {self.datarc['sample_rate']}", f"{SOURCE}.datarc")
         self.upstream_rate, self.published = upstream_rate, modelrc.pop("published", False)

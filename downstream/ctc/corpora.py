@@ -17,6 +17,7 @@ from .readers import FIELD, READERS
 
 log = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
+_SPEAKERS = "_speakers"
 OPTIONS = frozenset({"name", "path", "lexicon", "bucketing", "batch_size", "eval_batch_size", "num_workers"})
 TEXT_FIELDS = frozenset({"mode", "vocab_file", "slots_file", "published", "g2p"})
 
@@ -46,14 +47,17 @@ def splits_of(corpus: Mapping[str, Any]) -> dict[str, list[str]]:
     if corpus.get("name") not in READERS:
         raise UnknownNameError(f"corpus in {FIELD}.name", str(corpus.get("name")), READERS)
     splits, faults = {}, []
+    speakers = [name for name in corpus if corpus["name"] == "snips" and name.endswith(_SPEAKERS)]
     for name, value in corpus.items():
-        if name in OPTIONS or (corpus["name"] == "snips" and name.endswith("_speakers")):
+        if name in OPTIONS or name in speakers:
             continue
         parts = [value] if isinstance(value, str) and name in ("train", "dev", "test") else value
         if isinstance(parts, list | tuple) and parts and all(isinstance(part, str) for part in parts):
             splits[name] = list(parts)
         else:
             faults.append(f"{name!r} is neither an option nor a list of parts of the corpus{did_you_mean(name, sorted(OPTIONS))}")
+    known = [f"{part}{_SPEAKERS}" for parts in splits.values() for part in parts]
+    faults += [f"{name!r} belongs to no part of the corpus{did_you_mean(name, known)}" for name in speakers if name not in known]
     if faults:
         raise ConfigError(faults, source=FIELD)
     return splits

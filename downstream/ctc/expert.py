@@ -14,7 +14,7 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from downstream.blocks.ark import write_ark
-from downstream.blocks.ctc import ctc_loss, frames_needed, greedy
+from downstream.blocks.ctc import LongLabels, ctc_loss, greedy
 from downstream.blocks.heads import build_head, sequence_heads
 from downstream.blocks.librispeech import Utterance
 from downstream.interfaces import DownstreamBase, Outcome, Score
@@ -22,7 +22,7 @@ from utility.errors import ConfigError, DataError, UnknownNameError
 from utility.metrics.error_rates import cer, per, uer, wer
 from utility.metrics.slots import SLOT_METRICS, paired, slots_of, untagged
 from utility.text.encoders import EOS, PAD, TextEncoder, encoder_from_state
-from utility.training.fields import check_fields
+from utility.training.fields import check_counts, check_fields, check_flags, check_sections
 
 from .corpora import TEXT_FIELDS, Example, examples_of, make_encoder, pronouncing, read_split, splits_of
 from .dataset import evaluation_batches, training_batches
@@ -64,20 +64,26 @@ class DownstreamExpert(DownstreamBase):
     ):
         super().__init__(expdir, **kwargs)
         check_fields(downstream_expert, {*FIELDS, "datarc"}, FIELDS, source=SOURCE)
+        check_sections(downstream_expert, ("corpus", "text", "model"), source=SOURCE)
         self.corpus, self.text, self.modelrc = (dict(downstream_expert[name]) for name in FIELDS[:3])
         self.corpus.update(downstream_expert.get("datarc") or {})  # datarc.num_workers is what other tasks call it
         self.splits = tuple(splits_of(self.corpus))
         self.metrics = _checked_metrics(downstream_expert["metric"])
-        self.higher_is_better, self.save_best_on = downstream_expert["metric_higher_better"], list(downstream_expert["save_best_on"])
+        self.higher_is_better, self.save_best_on = downstream_expert["metric_higher_better"], list(downstream_expert["save_best_on"] or [])
         self.heads = {**sequence_heads(upstream_rate), "StackedConvolution": partial(StackedConvolution, upstream_rate=upstream_rate)}
         check_fields(self.text, TEXT_FIELDS, ("mode",), source=f"{SOURCE}.text")
         known = {"project_dim", "zero_infinity", "select", *self.heads}
         check_fields(self.modelrc, known, ("project_dim", "select"), source=f"{SOURCE}.model")
+        check_counts(self.corpus, {"batch_size": 1, "eval_batch_size": 1, "num_workers": 0}, source=f"{SOURCE}.corpus")
+        check_counts(self.modelrc, {"project_dim": 1}, source=f"{SOURCE}.model")
+        for section, names in ((self.corpus, ("bucketing",)), (self.text, ("published", "g2p")), (self.modelrc, ("zero_infinity",))):
+            check_flags(section, names, source=SOURCE)
+        check_flags(downstream_expert, ("metric_higher_better",), source=SOURCE)
 
         self.train_split = (runner or {}).get("train_dataloader") or "train"
         self._read: dict[str, list[Utterance]] = {}
         self._examples: dict[str, list[Example]] = {}
-        self._warned = False
+        self._too_long = LongLabels()
         self.encoder = self._first_encoder(training=mode == "train")
         self.projector = nn.Linear(upstream_dim, self.modelrc["project_dim"])
         self.model = self._head()
@@ -183,20 +189,15 @@ class DownstreamExpert(DownstreamBase):
         records["hypothesis"] += self._texts(logits.detach(), lengths)
         records["groundtruth"] += [self.encoder.decode(label) for label in ids]
         records["filename"] += names
-        if self.training and not self._warned:
-            self._warn_of_long_labels(ids, lengths, names)
+        if self.training:
+            self._too_long.note(ids, lengths, names)
         return loss
-
-    def _warn_of_long_labels(self, ids: list[list[int]], lengths: Tensor, names: list[str]) -> None:
-        short = [name for label, frames, name in zip(ids, lengths.tolist(), names, strict=True) if frames_needed(label) > frames]
-        if short:
-            self._warned = True
-            log.warning("%s has fewer frames than its label needs; such utterances teach nothing", short[0])
 
     def log_records(
         self, split: str, records: dict[str, list], logger: Any, global_step: int, batch_ids: list[int], total_batch_num: int, **kwargs: Any
     ) -> Outcome:
         """Logs loss and metrics and writes the texts; a better first metric on a split of ``save_best_on`` gives ``<split>-best.ckpt``."""
+        self._too_long.report()
         values = {"loss": sum(records["loss"]) / len(records["loss"]), **self.measure(records["hypothesis"], records["groundtruth"])}
         for name, value in values.items():
             logger.add_scalar(f"{TASK}-{self.corpus['name']}/{split}-{name}", value, global_step=global_step)
@@ -236,6 +237,8 @@ class DownstreamExpert(DownstreamBase):
 
 
 def _checked_metrics(metrics: list[str]) -> list[str]:
+    if not isinstance(metrics, list | tuple):
+        raise ConfigError(f"metric must be a list of names, not {metrics!r}", source=SOURCE)
     for name in metrics:
         if name not in METRICS:
             raise UnknownNameError(f"metric in {SOURCE}.metric", str(name), METRICS)

@@ -18,7 +18,7 @@ from downstream.interfaces import DownstreamBase, Outcome, Score
 from utility.errors import ConfigError, DataError, UnknownNameError
 from utility.metrics.detection import Detection, DetectionScores, collect, score_trials
 from utility.metrics.detection_files import STDLIST, GroundTruth, read_ground_truth, write_stdlist
-from utility.training.fields import check_counts, check_fields
+from utility.training.fields import check_counts, check_fields, check_flags
 from utility.training.loading import usable_cores
 
 from .corpus import ground_truth_folder, recordings
@@ -58,6 +58,7 @@ class DownstreamExpert(DownstreamBase):
         check_fields(downstream_expert, fields, ("datarc", "dtwrc"), source=SOURCE)
         self.datarc = downstream_expert["datarc"]
         check_fields(self.datarc, {"dataset_root", "num_workers", "batch_size", "language"}, source=f"{SOURCE}.datarc")
+        check_flags(downstream_expert, ("feature_normalization",), source=SOURCE)
         given = {name: value for name, value in self.datarc.items() if value is not None}
         check_counts(given, {"num_workers": 0, "batch_size": 1}, source=f"{SOURCE}.datarc")
         self.normalises = bool(downstream_expert.get("feature_normalization", True))
@@ -216,6 +217,7 @@ def method_of(dtwrc: Mapping[str, Any], normalised: bool) -> Method:
     """
     source = f"{SOURCE}.dtwrc"
     check_fields(dtwrc, {"dist_method", "minmax_norm", "step_pattern", "subsequence"}, source=source)
+    check_flags(dtwrc, ("minmax_norm", "subsequence"), source=source)
     pattern, subsequence = dtwrc.get("step_pattern", "asymmetric"), bool(dtwrc.get("subsequence", True))
     if pattern not in PATTERNS:
         raise UnknownNameError("step_pattern", str(pattern), PATTERNS)

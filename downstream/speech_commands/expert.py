@@ -17,7 +17,7 @@ from downstream.blocks.heads import UtteranceLevel, build_head
 from downstream.blocks.score_log import log_score
 from downstream.interfaces import DownstreamBase, Outcome, Score
 from utility.errors import ConfigError, UnknownNameError
-from utility.training.fields import check_counts, check_fields
+from utility.training.fields import check_counts, check_fields, check_flags
 from utility.training.sampling import balanced_sampler
 
 from .corpus import CLASSES, LABELS, UNKNOWN, Clip, archive_clips, check_classes, development_clips
@@ -61,8 +61,7 @@ class DownstreamExpert(DownstreamBase):
         check_fields(modelrc, {"projector_dim", "select", *HEADS}, ("projector_dim", "select"), source=f"{SOURCE}.modelrc")
         check_counts(self.datarc, {"batch_size": 1, "num_workers": 0}, source=f"{SOURCE}.datarc")
         check_counts(modelrc, {"projector_dim": 1}, source=f"{SOURCE}.modelrc")
-        if not isinstance(self._balanced_dev, bool):
-            raise ConfigError(f"balanced_dev must be True or False, not {self._balanced_dev!r}", source=f"{SOURCE}.datarc")
+        check_flags(self.datarc, ("balanced_dev",), source=f"{SOURCE}.datarc")
 
         self.projector = nn.Linear(upstream_dim, modelrc["projector_dim"])
         self.model = build_head(modelrc, modelrc["projector_dim"], len(CLASSES), HEADS, source=f"{SOURCE}.modelrc")

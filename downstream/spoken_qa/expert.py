@@ -17,7 +17,7 @@ from downstream.blocks.score_log import log_score
 from downstream.interfaces import DownstreamBase, Outcome, Score
 from utility.errors import ConfigError, DataError, UnknownNameError
 from utility.metrics.spans import best, frame_f1, overlap_score
-from utility.training.fields import check_fields, keywords_of
+from utility.training.fields import check_counts, check_fields, check_numbers, keywords_of
 
 from . import nmsqa, slue
 from .corpus import Span
@@ -63,6 +63,9 @@ class DownstreamExpert(DownstreamBase):
         check_fields(self.datarc, _DATA, ("batch_size",), source=f"{SOURCE}.datarc")
         check_fields(modelrc, {*_HEAD, "step_ms"}, source=f"{SOURCE}.modelrc")
         check_fields(decoding, keywords_of(Decoder), source=f"{SOURCE}.decoding")
+        check_counts(self.datarc, {"batch_size": 1, "questions_per_passage": 1, "num_workers": 0}, source=f"{SOURCE}.datarc")
+        check_counts(modelrc, dict.fromkeys(("dim", "match_dim", "heads", "head_dim", "kernel_size"), 1), source=f"{SOURCE}.modelrc")
+        check_numbers(Decoder, decoding, source=f"{SOURCE}.decoding")
         layout = self.datarc.get("layout", "nmsqa")
         if layout not in LAYOUTS:
             raise UnknownNameError("layout", str(layout), LAYOUTS)

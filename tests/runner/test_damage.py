@@ -329,3 +329,25 @@ def test_an_interrupt_while_torch_is_imported(repo, tmp_path, seconds):
             process.kill()
     assert process.returncode == 128 + signal.SIGINT
     assert "Traceback" not in err
+
+
+BROKEN = """
+import sys
+from downstream.training import Trainer
+from run_downstream import main
+
+def broken(self):
+    raise TypeError("a bug")
+
+Trainer._log = broken
+main(sys.argv[1:])
+"""
+
+
+def test_a_bug_beside_loader_workers_ends_the_process(repo, tmp_path):
+    """What workers do about signals must not hold up the end of the process that started them."""
+    words = ["-u", "mel", "-d", "example", "-p", str(tmp_path), "--device", "cpu", "-o", "config.runner.log_step=1"]
+    command = [sys.executable, "-c", BROKEN, *words]
+    done = subprocess.run(command, cwd=repo, env={**os.environ, "PYTHONPATH": str(repo)}, capture_output=True, text=True, timeout=50)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == "TypeError: a bug"

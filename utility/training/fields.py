@@ -56,6 +56,28 @@ def check_counts(given: Mapping[str, Any], least: Mapping[str, int], *, source: 
         raise ConfigError(faults, source)
 
 
+def check_sections(given: Mapping[str, Any], names: Iterable[str], *, source: str) -> None:
+    """Refuses a field of ``names`` that is no section of fields; fields that are absent pass.
+
+    Raises:
+        ConfigError: there is at least one fault.
+    """
+    faults = [f"{name} is {given[name]!r}, not a section of fields" for name in names if not isinstance(given.get(name, {}), Mapping)]
+    if faults:
+        raise ConfigError(faults, source)
+
+
+def check_flags(given: Mapping[str, Any], names: Iterable[str], *, source: str) -> None:
+    """Refuses a field of ``names`` that is neither true nor false; fields that are absent pass.
+
+    Raises:
+        ConfigError: there is at least one fault.
+    """
+    faults = [f"{name} must be True or False, not {given[name]!r}" for name in names if not isinstance(given.get(name, False), bool)]
+    if faults:
+        raise ConfigError(faults, source)
+
+
 def check_numbers(function: Callable, given: Mapping[str, Any], *, source: str) -> None:
     """Refuses a field that is no number where ``function`` has a number by default, or not as many numbers as there are by default.
 

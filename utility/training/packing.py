@@ -5,7 +5,8 @@ Arrays of numpy would otherwise be copied through a pipe, and each tensor would 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,7 +96,8 @@ class Packing:
         lengths, others = [len(wav) for wav in wavs], tuple(batch[1:])
         if self.extract is None:
             return Packed(torch.cat(wavs), lengths, others, type(batch))
-        return Packed(None, lengths, others, type(batch), self.extract(wavs))
+        with naming(others):
+            return Packed(None, lengths, others, type(batch), self.extract(wavs))
 
 
 @dataclass
@@ -109,6 +111,24 @@ class Unpacked:
             if isinstance(batch, Failure):
                 raise DataError(batch.sentence)
             yield batch.unpack() if isinstance(batch, Packed) else batch
+
+
+@contextmanager
+def naming(others: Sequence[Any]) -> Iterator[None]:
+    """An error about one waveform of a batch names the recording, if the batch has a list of names.
+
+    Args:
+        others: what the batch holds beside the waveforms.
+    """
+    try:
+        yield
+    except DataError as error:
+        index = getattr(error, "index", None)
+        lists = [other for other in others if isinstance(other, (list, tuple)) and all(isinstance(name, str) for name in other)]
+        named = [names[index] for names in lists if index is not None and index < len(names)]
+        if not named:
+            raise
+        raise DataError(f"{named[0]}: {error.fault}") from error
 
 
 def as_waveform(wav: Any) -> Tensor:

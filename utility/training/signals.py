@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
+import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import FrameType
 
 WATCHED = (signal.SIGTERM, signal.SIGINT)
@@ -51,11 +54,18 @@ class StopRequest:
 @contextmanager
 def held_back() -> Iterator[None]:
     """Keeps signals waiting while loader workers are started, so that none reaches a worker before :func:`leave_to_the_main_process`."""
+    _end_workers_at_exit()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@cache
+def _end_workers_at_exit() -> None:
+    """Workers that an error has left behind would hold up the end of the process for as long as they answer signals later."""
+    atexit.register(lambda: [child.kill() for child in multiprocessing.active_children()])
 
 
 def leave_to_the_main_process() -> None:

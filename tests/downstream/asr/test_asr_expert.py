@@ -170,6 +170,7 @@ def test_inference(tmp_path: Path):
         ({"bucket_file": "nowhere/len"}, DataError, "python3 preprocess/generate_len_for_bucket.py .* --splits train-clean-100"),
         ({"train": ["train-claen-100"]}, DataError, "there is no table of lengths .*did you mean 'train-clean-100'"),
         ({"batch_size": 0}, ConfigError, "batch_size must be a whole number of at least 1, not 0"),
+        ({"zero_infinity": "no"}, ConfigError, "zero_infinity must be True or False, not 'no'"),
         ({"dict_path": "nowhere"}, DataError, "dict_path: cannot read the dictionary nowhere"),
         ({"decoder_args": {"decoder_type": "kenlmm"}}, UnknownNameError, "did you mean 'kenlm'"),
     ],

@@ -43,7 +43,7 @@ def train(repo: Path, layout: Layout, folder: Path, more: str = "", seed: int = 
 def evaluate(folder: Path, split: str, more: str = "", checkpoint: str = "dev-best") -> dict[str, float]:
     words = ["-m", "evaluate", "-t", split, "-e", str(folder / f"{checkpoint}.ckpt"), "--device", "cpu"]
     assert main([*words, *(["-o", more] if more else [])]) == 0
-    return result(folder, split, checkpoint)
+    return result(folder, f"{split}-LM" if "kenlm" in more else split, checkpoint)
 
 
 def with_model(folder: Path, texts: list[str]) -> str:
@@ -94,6 +94,7 @@ def test_a_language_model_helps(trained: Path, tones: Layout, tmp_path: Path):
     assert scores["uer"] == pytest.approx(plain["uer"])
     assert scores["wer"] <= plain["wer"]
     assert (trained / "results/dev-best/test-clean-LM-hyp.ark").exists()
+    assert result(trained, "test-clean", "dev-best") == plain  # each has a file of its own
 
 
 def test_without_the_packages_it_is_one_sentence(

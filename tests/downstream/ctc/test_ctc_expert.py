@@ -15,7 +15,7 @@ import soundfile
 import torch
 import yaml
 
-from downstream.blocks.ctc import greedy
+from downstream.blocks.ctc import LongLabels, greedy
 from downstream.ctc.corpora import Example
 from downstream.ctc.dataset import Item, Recordings, Windows, collate, evaluation_batches, kept_of, training_batches
 from downstream.ctc.expert import DownstreamExpert
@@ -250,13 +250,17 @@ def test_features_without_frames(tmp_path: Path):
     assert loss.item() == 0
 
 
-def test_labels_longer_than_the_features_are_warned_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    expert = make(tmp_path)
+def test_labels_longer_than_the_features_are_counted(caplog: pytest.LogCaptureFixture):
+    too_long = LongLabels()
     with caplog.at_level(logging.WARNING):
         for _ in range(2):
-            expert("train", [torch.randn(4, 6)] * 2, [[4, 5, 1], [4, 4, 5, 1]], ["long", "longer"], records=defaultdict(list))
+            too_long.note([[4, 5, 1], [4, 4, 5, 1]], torch.tensor([4, 4]), ["long", "longer"])
+            too_long.report()
+        too_long.note([[4] * 9], torch.tensor([4]), ["longest"])
+        too_long.report()
     assert [record.getMessage() for record in caplog.records] == [
-        "longer has fewer frames than its label needs; such utterances teach nothing"
+        f"{count} utterances so far have fewer frames than their labels need, such as longer; such utterances teach nothing"
+        for count in (1, 2)
     ]
 
 
@@ -307,6 +311,10 @@ def test_slot_filling_has_as_many_classes_as_published(repo: Path, tmp_path: Pat
     [
         ({"metric": ["wre"]}, UnknownNameError, "unknown metric .* did you mean 'wer'"),
         ({"metric": []}, ConfigError, "at least one"),
+        ({"metric": "per"}, ConfigError, "metric must be a list of names, not 'per'"),
+        ({"metric_higher_better": "no"}, ConfigError, "metric_higher_better must be True or False, not 'no'"),
+        ({"model": None}, ConfigError, "model is None, not a section of fields"),
+        ({"model": {"project_dim": 0, "select": "FrameLevel"}}, ConfigError, "project_dim must be a whole number of at least 1, not 0"),
         ({"text": {"mode": "charater"}}, UnknownNameError, "did you mean 'character'"),
         ({"text": {"mode": "character", "vocab": "x"}}, ConfigError, "unknown field 'vocab'; did you mean 'vocab_file'"),
         ({"model": {"select": "FrameLevel"}}, ConfigError, "field 'project_dim' is missing"),

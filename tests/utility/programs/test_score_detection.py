@@ -41,6 +41,13 @@ def test_the_default_score_counts(evaluation, capsys):
     assert outputs[0] != outputs[1]
 
 
+def test_answers_to_other_queries_are_not_scored(evaluation, capsys):
+    result, truth = evaluation
+    write_stdlist(result / "benchmark.stdlist.xml", {"z": [("1", 3, True)]})
+    assert main([str(result), str(truth), "-10"]) == 2
+    assert "no query in it, such as z, is one of" in capsys.readouterr().err
+
+
 def test_what_is_missing_is_named(evaluation, tmp_path, capsys):
     result, truth = evaluation
     assert main([str(truth), str(result)]) == 2

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from utility.errors import DataError
-from utility.training.packing import Failure, Packing, as_waveform
+from utility.training.packing import Failure, Packing, as_waveform, naming
 
 
 @pytest.mark.parametrize("wav", [np.zeros(3), torch.zeros(3, dtype=torch.float64), [0.0, 0.0, 0.0], np.zeros(3, np.float32)])
@@ -19,6 +19,17 @@ def test_waveforms_become_float32(wav):
 def test_whole_numbers_have_no_known_scale():
     with pytest.raises(DataError, match=r"is int16; floating point in \[-1, 1\] is expected"):
         as_waveform(np.array([0, 16384], np.int16))
+
+
+class ShortError(DataError):
+    index, fault = 1, "100 samples are too short"
+
+
+def test_a_faulty_waveform_is_named_where_the_batch_has_names():
+    with pytest.raises(DataError, match=r"^second: 100 samples are too short$"), naming(([3, 4], ["first", "second"])):
+        raise ShortError("item 1 of the batch: 100 samples are too short")
+    with pytest.raises(ShortError), naming(([3, 4],)):
+        raise ShortError("item 1 of the batch: 100 samples are too short")
 
 
 def test_in_a_worker_the_fault_travels_as_its_sentence():
