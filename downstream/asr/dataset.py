@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from downstream.blocks.length_buckets import Utterance, read_lengths
+from downstream.blocks.length_buckets import TableRow, read_lengths
 from downstream.blocks.librispeech import read_texts
 from utility.audio.io import load_audio
 from utility.errors import DataError
@@ -22,7 +22,7 @@ SAMPLE_RATE = 16000
 
 def transcribed(
     root: str | Path, bucket_file: str | Path, tables: Sequence[str], source: str = "datarc"
-) -> tuple[list[Utterance], dict[str, str]]:
+) -> tuple[list[TableRow], dict[str, str]]:
     """All rows of some tables, longest first, and the texts of those that have one; the others are counted in one warning.
 
     Raises:
@@ -60,7 +60,7 @@ class LibriSpeechLetters(Dataset):
         dictionary: of the letters.
     """
 
-    def __init__(self, root: str | Path, utterances: Sequence[Utterance], texts: dict[str, str], dictionary: LetterDictionary):
+    def __init__(self, root: str | Path, utterances: Sequence[TableRow], texts: dict[str, str], dictionary: LetterDictionary):
         self.root, self.utterances, self.texts, self.dictionary = Path(root), utterances, texts, dictionary
 
     def __len__(self) -> int:

@@ -12,11 +12,11 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from downstream.blocks.ark import write_ark
+from downstream.blocks.corpus_task import SOURCE, CorpusTask
 from downstream.blocks.ctc import LongLabels, ctc_loss, greedy
 from downstream.blocks.heads import build_head, sequence_heads
-from downstream.blocks.length_buckets import BatchOrder, Utterance, form_batches, published_batches
-from downstream.interfaces import DownstreamBase, Outcome, Score
-from utility.errors import ConfigError, UnknownNameError
+from downstream.blocks.length_buckets import BatchOrder, TableRow, form_batches, published_batches
+from downstream.interfaces import Outcome, Score
 from utility.metrics.error_rates import edit_distance
 from utility.text.letters import LetterDictionary, words_of
 from utility.training.fields import check_counts, check_fields, check_flags
@@ -25,7 +25,6 @@ from .dataset import LibriSpeechLetters, transcribed
 from .decoder import LanguageModelDecoder, decoder_type
 
 TASK = Path(__file__).resolve().parent.name
-SOURCE = "config.downstream_expert"
 DICTIONARY = Path(__file__).with_name("char.dict")
 SPLITS = ("train", "dev-clean", "dev-other", "test-clean", "test-other")
 LEAST = {"batch_size": 1, "train_batch_size": 1, "eval_batch_size": 1, "num_workers": 0}
@@ -35,7 +34,7 @@ FIELDS = {
 }
 
 
-class DownstreamExpert(DownstreamBase):
+class DownstreamExpert(CorpusTask):
     """Projector, recurrent layers, one of 32 letters per frame; the metric is the word error rate in percent.
 
     Args:
@@ -43,8 +42,7 @@ class DownstreamExpert(DownstreamBase):
         upstream_rate: samples per frame.
         downstream_expert: ``datarc`` and ``modelrc`` as in config.yaml.
         expdir: the experiment folder.
-        mode: in ``"train"`` the corpora of all splits that the run will need are checked at once.
-        runner: the field of that name in the config.
+        mode: what the run does; the decoder of a language model is made at once, so that nobody waits for its errors.
     """
 
     sample_rate = 16000
@@ -57,10 +55,9 @@ class DownstreamExpert(DownstreamBase):
         downstream_expert: Mapping[str, Any],
         expdir: str,
         mode: str | None = None,
-        runner: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
-        super().__init__(expdir, **kwargs)
+        super().__init__(expdir, mode=mode, **kwargs)
         self.datarc, modelrc = downstream_expert["datarc"], downstream_expert["modelrc"]
         self.splits = tuple(name for name, value in self.datarc.items() if isinstance(value, list | tuple)) or SPLITS
         heads = sequence_heads(upstream_rate)
@@ -77,15 +74,11 @@ class DownstreamExpert(DownstreamBase):
         self.register_buffer("best_score", torch.ones(1) * 100)
         self.register_load_state_dict_pre_hook(_accept_without_letters)
 
-        evaluated = list((runner or {}).get("eval_dataloaders") or [])
-        self.decisive = "dev-clean" if "dev-clean" in evaluated or not evaluated else evaluated[0]
+        self.decisive = "dev-clean" if "dev-clean" in self.evaluated or not self.evaluated else self.evaluated[0]
         self._decoder: LanguageModelDecoder | None = None
-        self._corpora: dict[str, tuple[list[list[Utterance]], dict[str, str]]] = {}
         self._heard: dict[str, str] = {}
         self._too_long = LongLabels()
-        if mode == "train":
-            for split in dict.fromkeys(["train", *evaluated]):
-                self.corpus_of(split)
+        self.read_ahead()
         if mode in ("train", "evaluate") and self.kind:
             self.decoder()
 
@@ -99,28 +92,18 @@ class DownstreamExpert(DownstreamBase):
 
     # ---- data
 
-    def corpus_of(self, split: str) -> tuple[list[list[Utterance]], dict[str, str]]:
-        """Batches of like length, the longest first, and the text of each utterance; made at the first call.
+    def read_corpus(self, split: str) -> tuple[list[list[TableRow]], dict[str, str]]:
+        """Batches of like length, the longest first, and the text of each utterance.
 
         Raises:
-            UnknownNameError: no such split.
-            ConfigError: the config does not say which tables it has.
+            ConfigError: the config does not say where the corpus lies and which tables it has.
             DataError: corpus, tables of lengths or texts are missing.
         """
-        if split not in self.splits:
-            raise UnknownNameError("split", split, self.splits)
-        if split not in self._corpora:
-            missing = [name for name in ("libri_root", "bucket_file", split) if not self.datarc.get(name)]
-            if missing:
-                raise ConfigError([f"field {name!r} is missing" for name in missing], f"{SOURCE}.datarc")
-            rows, texts = transcribed(self.datarc["libri_root"], self.datarc["bucket_file"], self.datarc[split], f"{SOURCE}.datarc")
-            size = self._batch_size(split)
-            if self.datarc.get("published_batches", False):
-                batches = published_batches(rows, size, lambda row: row.name in texts)
-            else:
-                batches = form_batches([row for row in rows if row.name in texts], size)
-            self._corpora[split] = batches, texts
-        return self._corpora[split]
+        rows, texts = transcribed(*self.needed("libri_root", "bucket_file", split), self.datarc_source)
+        size = self._batch_size(split)
+        if self.datarc.get("published_batches", False):
+            return published_batches(rows, size, lambda row: row.name in texts), texts
+        return form_batches([row for row in rows if row.name in texts], size), texts
 
     def _batch_size(self, split: str) -> int:
         names = ("batch_size", "train_batch_size") if split == "train" else ("eval_batch_size",)

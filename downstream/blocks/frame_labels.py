@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from downstream.blocks.length_buckets import Utterance
+from downstream.blocks.length_buckets import TableRow
 from utility.audio.io import load_audio
 from utility.errors import DataError
 
@@ -151,7 +151,7 @@ class LabelledFrames(Dataset):
         tolerance: seconds that labels may go on behind the end of the recording.
     """
 
-    def __init__(self, root: Path, utterances: Sequence[Utterance], labels: FrameLabels, label_rate: int, tolerance: float):
+    def __init__(self, root: Path, utterances: Sequence[TableRow], labels: FrameLabels, label_rate: int, tolerance: float):
         self.root, self.utterances, self.labels = root, utterances, labels
         self.label_rate, self.tolerance = label_rate, tolerance
 

@@ -18,21 +18,22 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
+from downstream.blocks.corpus_task import SOURCE, CorpusTask
 from downstream.blocks.frame_labels import FrameLabels, LabelledFrames, class_names, divide, read_list
 from downstream.blocks.frames import frames_at, match_length
-from downstream.blocks.length_buckets import BatchOrder, Utterance, form_batches, published_batches, read_lengths
+from downstream.blocks.length_buckets import BatchOrder, TableRow, form_batches, published_batches, read_lengths
 from downstream.blocks.score_log import log_probe
-from downstream.interfaces import DownstreamBase, Outcome, Score
-from utility.errors import ConfigError, DataError, UnknownNameError
+from downstream.interfaces import Outcome, Score
+from utility.errors import ConfigError, DataError
 from utility.training.fields import check_counts, check_fields, check_flags
 
 log = logging.getLogger(__name__)
-SOURCE, IGNORED = "config.downstream_expert", -100
+IGNORED = -100
 DATA_FIELDS = ("libri_root", "phone_path", "bucket_file", "train_batch_size", "eval_batch_size")
 OPTIONAL_FIELDS = ("num_workers", "sample_rate", "train_dev_seed", "published_batches")
 
 
-class FrameProbe(DownstreamBase):
+class FrameProbe(CorpusTask):
     """Classifies every frame; the metric is the accuracy over all frames.
 
     Args:
@@ -40,8 +41,6 @@ class FrameProbe(DownstreamBase):
         upstream_rate: samples per frame; any will do.
         downstream_expert: ``datarc`` and ``modelrc`` as in config.yaml.
         expdir: the experiment folder.
-        mode: in ``"train"`` the corpora of all splits that the run will need are checked at once.
-        runner: the field of that name in the config.
 
     Attributes:
         class_num, label_rate: number of classes, samples per label.
@@ -65,8 +64,6 @@ class FrameProbe(DownstreamBase):
         upstream_rate: int,
         downstream_expert: Mapping[str, Any],
         expdir: str,
-        mode: str | None = None,
-        runner: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
         super().__init__(expdir, **kwargs)
@@ -85,11 +82,13 @@ class FrameProbe(DownstreamBase):
         self.register_load_state_dict_pre_hook(_accept_without_memory)
 
         self._labels: FrameLabels | None = None
-        self._batches: dict[str, list[list[Utterance]]] = {}
-        if mode == "train":
-            for split in dict.fromkeys(["train", *((runner or {}).get("eval_dataloaders") or [])]):
-                self.batches_of(split)
-            self.classes = class_names(self._folder("phone_path"), self.class_num)
+        self.read_ahead()
+
+    def read_ahead(self) -> None:
+        """Reads the corpora that the run will need, and what their classes are called."""
+        super().read_ahead()
+        if self._labels is not None:
+            self.classes = class_names(*self.needed("phone_path"), self.class_num)
 
     def build_model(self, upstream_dim: int, modelrc: Mapping[str, Any]) -> nn.Module:
         """The model, called with features (B, T, D) and numbers of true frames (B,), that gives logits (B, T, class_num)."""
@@ -105,55 +104,44 @@ class FrameProbe(DownstreamBase):
 
     # ---- data
 
-    def _folder(self, field: str) -> Path:
-        if not self.datarc.get(field):
-            raise ConfigError(f"field {field!r} is missing", source=f"{SOURCE}.datarc")
-        return Path(self.datarc[field])
-
     @property
     def labels(self) -> FrameLabels:
         """The labels of the corpus, read at the first call."""
         if self._labels is None:
-            self._labels = FrameLabels(self._folder("phone_path"), self.class_num, f"{SOURCE}.datarc.phone_path", self.hint)
+            self._labels = FrameLabels(*self.needed("phone_path"), self.class_num, f"{SOURCE}.datarc.phone_path", self.hint)
         return self._labels
 
     def names_of(self, split: str) -> Collection[str]:
         """The utterances that the lists give to a split: 90 % of the shuffled training list, the rest of it, or the test list.
 
         Raises:
-            UnknownNameError: no such split.
             DataError: a list is missing or empty.
         """
-        if split not in self.splits:
-            raise UnknownNameError("split", split, self.splits)
-        folder, field = self._folder("phone_path"), f"{SOURCE}.datarc.phone_path"
+        folder, field = Path(*self.needed("phone_path")), f"{SOURCE}.datarc.phone_path"
         if split == "test":
             return read_list(folder / "test_split.txt", field)
         train, dev = divide(read_list(folder / "train_split.txt", field), self.datarc.get("train_dev_seed", 1337))
         return train if split == "train" else dev
 
-    def batches_of(self, split: str) -> list[list[Utterance]]:
-        """The utterances of a split in batches of like length, the longest first; made at the first call.
+    def read_corpus(self, split: str) -> list[list[TableRow]]:
+        """The utterances of a split in batches of like length, the longest first.
 
         Raises:
-            UnknownNameError: no such split.
+            ConfigError: the config does not name the corpus.
             DataError: lists, labels or lengths are missing, or have no utterance in common.
         """
-        if split not in self._batches:
-            listed = set(self.names_of(split))
-            root = self._folder("libri_root")
-            if not root.is_dir():
-                raise DataError(f"{SOURCE}.datarc.libri_root: folder {root} does not exist")
-            rows = read_lengths(self._folder("bucket_file"), self.tables, root, f"{SOURCE}.datarc.bucket_file")
-            names = self._with_labels(split, listed, rows)
-            size = self.datarc["train_batch_size" if split == "train" else "eval_batch_size"]
-            if self.datarc.get("published_batches", False):
-                self._batches[split] = published_batches(rows, size, lambda row: row.name in names)
-            else:
-                self._batches[split] = form_batches([row for row in rows if row.name in names], size)
-        return self._batches[split]
+        _, libri_root, bucket_file = self.needed("phone_path", "libri_root", "bucket_file")
+        listed = set(self.names_of(split))
+        if not Path(libri_root).is_dir():
+            raise DataError(f"{SOURCE}.datarc.libri_root: folder {libri_root} does not exist")
+        rows = read_lengths(bucket_file, self.tables, libri_root, f"{SOURCE}.datarc.bucket_file")
+        names = self._with_labels(split, listed, rows)
+        size = self.datarc["train_batch_size" if split == "train" else "eval_batch_size"]
+        if self.datarc.get("published_batches", False):
+            return published_batches(rows, size, lambda row: row.name in names)
+        return form_batches([row for row in rows if row.name in names], size)
 
-    def _with_labels(self, split: str, listed: set[str], rows: Sequence[Utterance]) -> set[str]:
+    def _with_labels(self, split: str, listed: set[str], rows: Sequence[TableRow]) -> set[str]:
         """The listed utterances that have labels and a row; how many have not is said once."""
         measured = {row.name for row in rows}
         names = {name for name in listed if name in measured and name in self.labels}
@@ -172,10 +160,9 @@ class FrameProbe(DownstreamBase):
 
     def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
         """Batches of ``(wavs, labels)``; labels are int64 tensors of one class per 10 ms."""
-        batches = self.batches_of(split)
-        dataset = LabelledFrames(
-            self._folder("libri_root"), [row for batch in batches for row in batch], self.labels, self.label_rate, self.tolerance
-        )
+        batches = self.corpus_of(split)
+        rows = [row for batch in batches for row in batch]
+        dataset = LabelledFrames(Path(*self.needed("libri_root")), rows, self.labels, self.label_rate, self.tolerance)
         return DataLoader(
             dataset,
             batch_sampler=BatchOrder([len(batch) for batch in batches], shuffle=split == "train"),

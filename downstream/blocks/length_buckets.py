@@ -18,7 +18,7 @@ from utility.errors import DataError, did_you_mean
 PUBLISHED_LIMIT = 2000  # meant as frames of 10 ms, compared with samples
 
 
-class Utterance(NamedTuple):
+class TableRow(NamedTuple):
     """A row of a table: the path below the corpus and the length in samples."""
 
     path: str
@@ -30,7 +30,7 @@ class Utterance(NamedTuple):
         return self.path.rpartition("/")[2].rpartition(".")[0]
 
 
-def read_lengths(folder: str | Path, splits: Sequence[str], corpus: str | Path, field: str = "bucket_file") -> list[Utterance]:
+def read_lengths(folder: str | Path, splits: Sequence[str], corpus: str | Path, field: str = "bucket_file") -> list[TableRow]:
     """The utterances of some splits together, longest first; equally long ones in the order of the tables.
 
     Args:
@@ -46,7 +46,7 @@ def read_lengths(folder: str | Path, splits: Sequence[str], corpus: str | Path, 
     return sorted(rows, key=lambda row: -row.samples)
 
 
-def _read_table(path: Path, corpus: str | Path, field: str) -> list[Utterance]:
+def _read_table(path: Path, corpus: str | Path, field: str) -> list[TableRow]:
     if not path.is_file():
         known = did_you_mean(path.stem, sorted(file.stem for file in path.parent.glob("*.csv")))
         command = (
@@ -55,19 +55,19 @@ def _read_table(path: Path, corpus: str | Path, field: str) -> list[Utterance]:
         raise DataError(f"{field}: there is no table of lengths {path}{known}; this makes it: {command}")
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [Utterance(row["file_path"], int(float(row["length"]))) for row in csv.DictReader(file)]
+            return [TableRow(row["file_path"], int(float(row["length"]))) for row in csv.DictReader(file)]
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"{field}: {path} is no table of lengths with the columns file_path and length ({error!r})") from None
 
 
-def form_batches(utterances: Sequence[Utterance], size: int) -> list[list[Utterance]]:
+def form_batches(utterances: Sequence[TableRow], size: int) -> list[list[TableRow]]:
     """Groups of ``size`` (1 or more) utterances in a row; the last one holds what is left."""
     return [list(utterances[start : start + size]) for start in range(0, len(utterances), size)]
 
 
 def published_batches(
-    utterances: Sequence[Utterance], size: int, wanted: Callable[[Utterance], bool], limit: int = PUBLISHED_LIMIT
-) -> list[list[Utterance]]:
+    utterances: Sequence[TableRow], size: int, wanted: Callable[[TableRow], bool], limit: int = PUBLISHED_LIMIT
+) -> list[list[TableRow]]:
     """S3PRL's groups to the letter, for whoever has to repeat a run.
 
     A full group whose longest utterance exceeds ``limit`` becomes two halves. The limit was meant in frames and the lengths are samples, so
@@ -79,8 +79,8 @@ def published_batches(
         size: utterances per group before it is cut.
         wanted: whether an utterance belongs to the set.
     """
-    batches: list[list[Utterance]] = []
-    group: list[Utterance] = []
+    batches: list[list[TableRow]] = []
+    group: list[TableRow] = []
     for row in utterances:
         if not wanted(row):
             continue

@@ -14,10 +14,11 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
 from downstream.blocks.ark import write_ark
+from downstream.blocks.corpus_task import SOURCE, CorpusTask
 from downstream.blocks.ctc import LongLabels, ctc_loss, greedy
 from downstream.blocks.heads import build_head, sequence_heads
 from downstream.blocks.librispeech import Utterance
-from downstream.interfaces import DownstreamBase, Outcome, Score
+from downstream.interfaces import Outcome, Score
 from utility.errors import ConfigError, DataError, UnknownNameError
 from utility.metrics.error_rates import cer, per, uer, wer
 from utility.metrics.slots import SLOT_METRICS, paired, slots_of, untagged
@@ -30,14 +31,13 @@ from .model import StackedConvolution
 
 log = logging.getLogger(__name__)
 TASK = Path(__file__).resolve().parent.name
-SOURCE = "config.downstream_expert"
 FIELDS = ("corpus", "text", "model", "save_best_on", "metric_higher_better", "metric")
 RATES: dict[str, Callable[..., float]] = {"wer": wer, "per": per, "uer": uer, "cer": cer}
 METRICS = (*RATES, *SLOT_METRICS)
 PERCENT = ("slot_edit_f1_full", "slot_edit_f1_part")
 
 
-class DownstreamExpert(DownstreamBase):
+class DownstreamExpert(CorpusTask):
     """Projector and a head that gives token scores per frame.
 
     Args:
@@ -45,8 +45,7 @@ class DownstreamExpert(DownstreamBase):
         upstream_rate: samples per frame.
         downstream_expert: ``corpus``, ``text``, ``model``, ``metric``, ``metric_higher_better``, ``save_best_on`` as in config.yaml.
         expdir: the experiment folder.
-        mode: in ``"train"`` the corpus is read at once, all splits that the run will need.
-        runner: the field of that name in the config.
+        mode: what the run does; only in ``"train"`` a vocabulary may be made of the texts.
     """
 
     sample_rate = 16000
@@ -59,10 +58,9 @@ class DownstreamExpert(DownstreamBase):
         downstream_expert: Mapping[str, Any],
         expdir: str,
         mode: str | None = None,
-        runner: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
-        super().__init__(expdir, **kwargs)
+        super().__init__(expdir, mode=mode, **kwargs)
         check_fields(downstream_expert, {*FIELDS, "datarc"}, FIELDS, source=SOURCE)
         check_sections(downstream_expert, ("corpus", "text", "model"), source=SOURCE)
         self.corpus, self.text, self.modelrc = (dict(downstream_expert[name]) for name in FIELDS[:3])
@@ -80,18 +78,14 @@ class DownstreamExpert(DownstreamBase):
             check_flags(section, names, source=SOURCE)
         check_flags(downstream_expert, ("metric_higher_better",), source=SOURCE)
 
-        self.train_split = (runner or {}).get("train_dataloader") or "train"
         self._read: dict[str, list[Utterance]] = {}
-        self._examples: dict[str, list[Example]] = {}
         self._too_long = LongLabels()
         self.encoder = self._first_encoder(training=mode == "train")
         self.projector = nn.Linear(upstream_dim, self.modelrc["project_dim"])
         self.model = self._head()
         self.register_buffer("best_score", torch.ones(1) * (0 if self.higher_is_better else 1 << 31))
         self.register_load_state_dict_pre_hook(_take_encoder)
-        if mode == "train":
-            for split in dict.fromkeys([self.train_split, *((runner or {}).get("eval_dataloaders") or [])]):
-                self.examples_of(split)
+        self.read_ahead()
 
     def _first_encoder(self, training: bool) -> TextEncoder | None:
         """The encoder of the files; None where they are missing and a checkpoint is still to come, which has its own."""
@@ -127,7 +121,7 @@ class DownstreamExpert(DownstreamBase):
         """
         if self.encoder and self.encoder.state == state:
             return
-        if self._examples:
+        if self._corpora:
             raise ConfigError("the vocabulary is not that of the checkpoint", source=f"{SOURCE}.text")
         self.encoder = encoder_from_state(dict(state))
         self.model = self._head().to(self.projector.weight.device)
@@ -138,27 +132,23 @@ class DownstreamExpert(DownstreamBase):
             self._read[split] = read_split(self.corpus, split, self.slots)
         return self._read[split]
 
-    def examples_of(self, split: str) -> list[Example]:
-        """The examples of a split; the corpus is read at the first call.
+    def read_corpus(self, split: str) -> list[Example]:
+        """The examples of a split.
 
         Raises:
-            UnknownNameError: no such split.
             DataError: the corpus is missing or is not what it should be.
         """
-        if split not in self.splits:
-            raise UnknownNameError("split", split, self.splits)
-        if split not in self._examples:
-            if self.encoder is None:
-                self.encoder = make_encoder(self.text)  # says what is missing
-            phones = self.corpus["name"] == "libriphone"
-            lexicon = pronouncing(self.corpus, self.text, self.encoder) if phones else None
-            self._examples[split] = examples_of(self._utterances(split), split, self.encoder, lexicon)
-            del self._read[split]
-        return self._examples[split]
+        if self.encoder is None:
+            self.encoder = make_encoder(self.text)  # says what is missing
+        phones = self.corpus["name"] == "libriphone"
+        lexicon = pronouncing(self.corpus, self.text, self.encoder) if phones else None
+        examples = examples_of(self._utterances(split), split, self.encoder, lexicon)
+        del self._read[split]
+        return examples
 
     def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
         """Batches of ``(wavs, ids, names)``."""
-        examples, workers = self.examples_of(split), self.corpus.get("num_workers", 0)
+        examples, workers = self.corpus_of(split), self.corpus.get("num_workers", 0)
         if split == self.train_split and self.training:
             return training_batches(examples, self.corpus.get("batch_size", 16), self.corpus.get("bucketing", True), workers)
         return evaluation_batches(examples, self.corpus.get("eval_batch_size", 1), workers)

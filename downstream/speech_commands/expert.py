@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
+from downstream.blocks.corpus_task import SOURCE, CorpusTask
 from downstream.blocks.heads import UtteranceLevel, build_head
 from downstream.blocks.score_log import log_score
-from downstream.interfaces import DownstreamBase, Outcome, Score
-from utility.errors import ConfigError, UnknownNameError
+from downstream.interfaces import Outcome, Score
 from utility.training.fields import check_counts, check_fields, check_flags
 from utility.training.sampling import balanced_sampler
 
@@ -27,10 +27,9 @@ from .model import Model
 TASK = Path(__file__).resolve().parent.name
 ROOTS = ("speech_commands_root", "speech_commands_test_root")
 HEADS = {"UtteranceLevel": UtteranceLevel, "Model": Model}
-SOURCE = "config.downstream_expert"
 
 
-class DownstreamExpert(DownstreamBase):
+class DownstreamExpert(CorpusTask):
     """Projector, pooling and linear classifier over twelve classes; the metric is accuracy.
 
     Args:
@@ -38,8 +37,6 @@ class DownstreamExpert(DownstreamBase):
         upstream_rate: samples per frame.
         downstream_expert: ``datarc`` and ``modelrc`` as in config.yaml.
         expdir: the experiment folder.
-        mode: in ``"train"`` the corpora of all splits that the run will need are checked at once.
-        runner: the field of that name in the config.
     """
 
     sample_rate = 16000
@@ -51,8 +48,6 @@ class DownstreamExpert(DownstreamBase):
         upstream_rate: int,
         downstream_expert: Mapping[str, Any],
         expdir: str,
-        mode: str | None = None,
-        runner: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
         super().__init__(expdir, **kwargs)
@@ -68,11 +63,7 @@ class DownstreamExpert(DownstreamBase):
         self.register_buffer("best_score", torch.zeros(1))
         self.classes = list(CLASSES)
         self.register_load_state_dict_pre_hook(_accept_without_classes)
-
-        self._clips: dict[str, list[Clip]] = {}
-        if mode == "train":
-            for split in dict.fromkeys(["train", *((runner or {}).get("eval_dataloaders") or [])]):
-                self.clips_of(split)
+        self.read_ahead()
 
     def get_extra_state(self) -> dict[str, list[str]]:
         """The names of the classes, so that a checkpoint says what its outputs mean."""
@@ -82,29 +73,21 @@ class DownstreamExpert(DownstreamBase):
         """Takes the names of the classes from a checkpoint."""
         self.classes = list(state["classes"])
 
-    def clips_of(self, split: str) -> list[Clip]:
-        """The clips of a split; the corpus is scanned at the first call.
+    def read_corpus(self, split: str) -> list[Clip]:
+        """The clips of a split.
 
         Raises:
-            UnknownNameError: no such split.
+            ConfigError: the config does not name the corpus.
             DataError: the corpus is missing or is not what it should be.
         """
-        if split not in self.splits:
-            raise UnknownNameError("split", split, self.splits)
-        if split not in self._clips:
-            root = self._root(ROOTS[split == "test"])
-            if split == "test":
-                self._clips[split] = archive_clips(root)
-            else:
-                part, exhaustive = {"train": "train", "dev": "valid"}[split], split == "dev" and not self._balanced_dev
-                self._clips[split] = development_clips(root, part, exhaustive)
-            check_classes(self._clips[split], split, root)
-        return self._clips[split]
-
-    def _root(self, field: str) -> str:
-        if not self.datarc.get(field):
-            raise ConfigError(f"field {field!r} is missing", source=f"{SOURCE}.datarc")
-        return self.datarc[field]
+        (root,) = self.needed(ROOTS[split == "test"])
+        if split == "test":
+            clips = archive_clips(root)
+        else:
+            part, exhaustive = {"train": "train", "dev": "valid"}[split], split == "dev" and not self._balanced_dev
+            clips = development_clips(root, part, exhaustive)
+        check_classes(clips, split, root)
+        return clips
 
     @property
     def _balanced_dev(self) -> bool:
@@ -115,7 +98,7 @@ class DownstreamExpert(DownstreamBase):
 
         All classes are equally likely in training and, unless ``balanced_dev`` is off, on dev; test goes through all files in order.
         """
-        clips = self.clips_of(split)
+        clips = self.corpus_of(split)
         balanced = split == "train" or (split == "dev" and self._balanced_dev)
         batch_size = self.datarc["batch_size"]
         return DataLoader(

@@ -13,9 +13,10 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
+from downstream.blocks.corpus_task import SOURCE, CorpusTask
 from downstream.blocks.score_log import log_score
-from downstream.interfaces import DownstreamBase, Outcome, Score
-from utility.errors import ConfigError, DataError, UnknownNameError
+from downstream.interfaces import Outcome, Score
+from utility.errors import DataError, UnknownNameError
 from utility.metrics.spans import best, frame_f1, overlap_score
 from utility.training.fields import check_counts, check_fields, check_numbers, keywords_of
 
@@ -27,12 +28,11 @@ from .model import SpanFinder
 
 TASK = Path(__file__).resolve().parent.name
 LAYOUTS = {"nmsqa": nmsqa, "slue_sqa5": slue}
-SOURCE = "config.downstream_expert"
 _DATA = ("root", "layout", "batch_size", "questions_per_passage", "num_workers")
 _HEAD = keywords_of(SpanFinder, besides=("input_dim", "stack"))
 
 
-class DownstreamExpert(DownstreamBase):
+class DownstreamExpert(CorpusTask):
     """A head that compares question and passage and finds the answer's span; the metrics are AOS and frame F1.
 
     Args:
@@ -40,8 +40,6 @@ class DownstreamExpert(DownstreamBase):
         upstream_rate: samples per frame.
         downstream_expert: ``datarc``, ``modelrc`` and ``decoding`` as in config.yaml.
         expdir: the experiment folder.
-        mode: in ``"train"`` the corpora of all splits that the run will need are read at once.
-        runner: the field of that name in the config.
     """
 
     sample_rate = 16000
@@ -54,8 +52,6 @@ class DownstreamExpert(DownstreamBase):
         upstream_rate: int,
         downstream_expert: Mapping[str, Any],
         expdir: str,
-        mode: str | None = None,
-        runner: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ):
         super().__init__(expdir, **kwargs)
@@ -76,38 +72,24 @@ class DownstreamExpert(DownstreamBase):
         self.seconds_per_step = stack * upstream_rate / self.sample_rate
         self.model, self.decode = SpanFinder(upstream_dim, stack, **options), Decoder(**decoding)
         self.register_buffer("best_score", torch.full((1,), -1.0))
+        self.read_ahead()
 
-        self._groups: dict[str, list[Group]] = {}
-        if mode == "train":
-            for split in dict.fromkeys(["train", *((runner or {}).get("eval_dataloaders") or [])]):
-                self.groups_of(split)
-
-    def groups_of(self, split: str) -> list[Group]:
-        """The questions of a split by passage; the corpus is read at the first call.
+    def read_corpus(self, split: str) -> list[Group]:
+        """The questions of a split by passage.
 
         Raises:
-            UnknownNameError: no such split.
             ConfigError: the config names no corpus.
             DataError: the corpus is missing or is not what it should be.
         """
-        if split not in self.splits:
-            raise UnknownNameError("split", split, self.splits)
-        if split not in self._groups:
-            root = Path(self._root())
-            if not root.is_dir():
-                raise DataError(f"{SOURCE}.datarc.root: folder {root} does not exist; downstream/{TASK}/README.md says where to get it")
-            self._groups[split] = grouped(self.layout.questions(root, split), self.datarc.get("questions_per_passage", 8))
-        return self._groups[split]
-
-    def _root(self) -> str:
-        if not self.datarc.get("root"):
-            raise ConfigError("field 'root' is missing", source=f"{SOURCE}.datarc")
-        return self.datarc["root"]
+        root = Path(*self.needed("root"))
+        if not root.is_dir():
+            raise DataError(f"{SOURCE}.datarc.root: folder {root} does not exist; downstream/{TASK}/README.md says where to get it")
+        return grouped(self.layout.questions(root, split), self.datarc.get("questions_per_passage", 8))
 
     def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
         """Batches of ``(wavs, counts, names, annotations)``, see :class:`SpokenQADataset`; train is shuffled, the rest is in order."""
         return DataLoader(
-            SpokenQADataset(self.groups_of(split)),
+            SpokenQADataset(self.corpus_of(split)),
             batch_size=self.datarc["batch_size"],
             shuffle=split == "train",
             num_workers=self.datarc.get("num_workers", 0),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from downstream.blocks.length_buckets import Utterance, form_batches, published_batches, read_lengths
+from downstream.blocks.length_buckets import TableRow, form_batches, published_batches, read_lengths
 from preprocess.generate_len_for_bucket import write_table
 from utility.errors import DataError
 
@@ -26,8 +26,8 @@ def test_recorded_batches(golden, tmp_path: Path, case: str):
     assert [[row.name for row in batch] for batch in batches] == json.loads((folder / "outputs.json").read_text())["batches"]
 
 
-def rows(count: int) -> list[Utterance]:
-    return [Utterance(f"dev-clean/1/2/1-2-{index:04d}.flac", 90000 - index) for index in range(count)]
+def rows(count: int) -> list[TableRow]:
+    return [TableRow(f"dev-clean/1/2/1-2-{index:04d}.flac", 90000 - index) for index in range(count)]
 
 
 @pytest.mark.parametrize("count", [32, 64, 96])
@@ -43,8 +43,8 @@ def test_no_utterance_is_lost():
 
 
 def test_names():
-    assert Utterance("train-clean-100/19/198/19-198-0001.flac", 7).name == "19-198-0001"
-    assert Utterance("a.b.flac", 7).name == "a.b"
+    assert TableRow("train-clean-100/19/198/19-198-0001.flac", 7).name == "19-198-0001"
+    assert TableRow("a.b.flac", 7).name == "a.b"
 
 
 def test_missing_table(tmp_path: Path):

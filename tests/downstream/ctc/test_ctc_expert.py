@@ -291,7 +291,7 @@ def test_configs_for_common_voice(repo: Path, tmp_path: Path, language: str):
     config["downstream_expert"]["model"]["RNNs"] = {"dim": [8]}
     expert = DownstreamExpert(240, 160, expdir=tmp_path, mode="train", **config)
     assert expert.encoder.vocabulary == ("A", "D", "N", "Ñ", "Ú")
-    assert [example.ids for example in expert.examples_of("dev")] == [[6, 3, 5, 4, 7, 1]]
+    assert [example.ids for example in expert.corpus_of("dev")] == [[6, 3, 5, 4, 7, 1]]
 
 
 def test_the_default_config_is_that_of_libriphone(repo: Path):

@@ -99,7 +99,7 @@ def test_recorded_batches(golden, tmp_path: Path, packed: bool):
     paths = {"libri_root": tmp_path / "LibriSpeech", "phone_path": tmp_path, "bucket_file": tmp_path / "len"}
     expert = make(tmp_path, {**paths, "published_batches": True, "train_dev_seed": params["seed"]})
     for split, wanted in expected.items():
-        assert [[row.name for row in batch] for batch in expert.batches_of(split)] == wanted["batches"]
+        assert [[row.name for row in batch] for batch in expert.corpus_of(split)] == wanted["batches"]
         assert expert.class_num == wanted["class_num"]
 
 
@@ -138,7 +138,7 @@ def paths(small: tuple[Layout, Path], **others: Any) -> dict[str, Any]:
 
 def test_batches(small, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     expert = make(tmp_path, paths(small), mode="train", runner={"eval_dataloaders": ["dev", "test"]})
-    assert [len(batch) for batch in expert.batches_of("train")] == [4, 4, 1]
+    assert [len(batch) for batch in expert.corpus_of("train")] == [4, 4, 1]
     assert "split test: 1 of 3 listed utterances are left out: 1 have no labels, 1 are not in the table" in caplog.text
     wavs, labels = next(iter(expert.get_dataloader("test")))
     assert [len(wav) // 160 for wav in wavs] == [len(label) for label in labels] == [130, 120]
@@ -225,7 +225,7 @@ def test_labels_of_another_corpus(small, tmp_path: Path):
         list(expert.get_dataloader("test"))
     (labels / "test_split.txt").write_text("9-9-9999")
     with pytest.raises(DataError, match="none of the 1 utterances of the split 'test', such as 9-9-9999, is both"):
-        make(tmp_path, {**paths(small), "phone_path": str(labels)}).batches_of("test")
+        make(tmp_path, {**paths(small), "phone_path": str(labels)}).corpus_of("test")
 
 
 def copy_of(labels: Path, place: Path) -> Path:
@@ -274,8 +274,8 @@ def test_real_alignments(shared: Path, tmp_path: Path):
     speakers = timit(shared / "data/timit_sample")
     layout, labels = lay_out(tmp_path, speakers[:2], [librivox(shared / "data/librivox_pocketsphinx")])
     expert = make(tmp_path, {**layout.datarc, "phone_path": str(labels)}, mode="train", runner={"eval_dataloaders": ["dev", "test"]})
-    assert [len(batch) for batch in expert.batches_of("test")] == [4, 1]
-    assert sum(len(batch) for split in ("train", "dev") for batch in expert.batches_of(split)) == 20
+    assert [len(batch) for batch in expert.corpus_of("test")] == [4, 1]
+    assert sum(len(batch) for split in ("train", "dev") for batch in expert.corpus_of(split)) == 20
     assert expert.classes[:3] == ["SIL", "SPN", "AA"]
     for split in expert.splits:
         for wavs, given in expert.get_dataloader(split):

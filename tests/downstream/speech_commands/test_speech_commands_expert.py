@@ -108,8 +108,8 @@ def epoch(expert: DownstreamExpert, split: str) -> Counter:
 
 def test_real_digits(fsdd, tmp_path: Path):
     expert = make(tmp_path, fsdd.datarc)
-    assert len(expert.clips_of("train")) == 2 * 60 + 2
-    assert len(expert.clips_of("dev")) == 60 + 2
+    assert len(expert.corpus_of("train")) == 2 * 60 + 2
+    assert len(expert.corpus_of("dev")) == 60 + 2
     torch.manual_seed(0)
     drawn = epoch(expert, "train")
     assert sum(drawn.values()) == 120  # the last, incomplete batch is dropped
@@ -141,7 +141,7 @@ def test_fewer_clips_than_a_batch_are_a_batch(mini, tmp_path: Path):
 def test_synthetic_corpus(synthetic, tmp_path: Path):
     expert = make(tmp_path, synthetic.datarc, mode="train", runner={"eval_dataloaders": ["dev", "test"]})
     for split in ("train", "dev", "test"):
-        assert {clip.label for clip in expert.clips_of(split)} == set(range(12))
+        assert {clip.label for clip in expert.corpus_of(split)} == set(range(12))
     wavs, labels, names = next(iter(expert.get_dataloader("train")))
     assert len(wavs) == len(labels) == len(names) == 4
 
