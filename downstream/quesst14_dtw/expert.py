@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -14,14 +13,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from downstream.interfaces import DownstreamBase, Outcome, Score
+from downstream.blocks.detection import Answers, publish, score_answers
+from downstream.blocks.quesst import ENGLISH, PARTS, ground_truth_folder, recordings
+from downstream.interfaces import DownstreamBase, Outcome
 from utility.errors import ConfigError, DataError, UnknownNameError
-from utility.metrics.detection import Detection, DetectionScores, collect, score_trials
-from utility.metrics.detection_files import STDLIST, GroundTruth, read_ground_truth, write_stdlist
 from utility.training.fields import check_counts, check_fields, check_flags
 from utility.training.loading import usable_cores
 
-from .corpus import ground_truth_folder, recordings
 from .dataset import SAMPLE_RATE, RecordingsDataset, read_waveform
 from .distances import metric_named
 from .dtw import PATTERNS, Warping
@@ -31,8 +29,9 @@ from .search import LEAST_FRAMES, Method, Queries, normalised_scores, search_all
 log = logging.getLogger(__name__)
 
 SOURCE = "config.downstream_expert"
+USUAL = "cosine_exp"
 YES_ABOVE = 2.0  # in standard deviations of a query's scores
-Answers = dict[str, list[tuple[str, float, bool]]]
+SHORTEST = SAMPLE_RATE // 20  # samples that every upstream takes
 
 
 class DownstreamExpert(DownstreamBase):
@@ -46,8 +45,9 @@ class DownstreamExpert(DownstreamBase):
     """
 
     sample_rate = SAMPLE_RATE
-    splits = ("dev", "test", "eval")
+    splits = tuple(PARTS)
     trains = False
+    task_version = 2  # recordings of less than 0.05 s no longer end a search
     inference_inputs = "pairs"
     distributed_evaluation = False  # features stay where they are extracted, and the warping uses all cores
 
@@ -65,15 +65,17 @@ class DownstreamExpert(DownstreamBase):
         self.method = method_of(downstream_expert["dtwrc"], self.normalises)
         self.workers = _workers(downstream_expert.get("max_workers"))
         self.silence = _silence(downstream_expert.get("silence_frame"), upstream_dim)
+        self.language = self.datarc.get("language") or ENGLISH
+        self.variant = variant_of(downstream_expert, kwargs)
         self._store: FrameStore | None = None
 
     def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
-        """Batches of ``(wavs, names, are_queries)``: the queries of the part, then the documents."""
+        """Batches of ``(wavs, names, are_queries, samples)``: the queries of the part, then the documents."""
         if split not in self.splits:
             raise UnknownNameError("split", split, self.splits)
-        found = recordings(self._root, part_of(split), self.datarc.get("language") or "nnenglish")
+        found = recordings(self._root, PARTS[split], self.language)
         return DataLoader(
-            RecordingsDataset(found),
+            RecordingsDataset(found, max(SHORTEST, LEAST_FRAMES * self.upstream_rate)),
             batch_size=self.datarc.get("batch_size") or 1,
             num_workers=min(self.datarc.get("num_workers") or 0, usable_cores()),
             collate_fn=RecordingsDataset.collate_fn,
@@ -87,7 +89,15 @@ class DownstreamExpert(DownstreamBase):
         return root
 
     def forward(
-        self, split: str, features: list[Tensor], names: list[str], are_queries: list[bool], records: dict[str, list], **kwargs: Any
+        self,
+        split: str,
+        features: list[Tensor],
+        names: list[str],
+        are_queries: list[bool],
+        samples: list[int] | None = None,
+        *,
+        records: dict[str, list],
+        **kwargs: Any,
     ) -> Tensor:
         """Puts the features aside, without the frames of silence; nothing is computed before all are there.
 
@@ -95,11 +105,13 @@ class DownstreamExpert(DownstreamBase):
             features: list of (T_i, D).
             names: ids of the recordings.
             are_queries: whether each is a query.
+            samples: how long each recording is; frames beyond its end are dropped.
             records: lists to grow.
         """
         self._store = self._store or FrameStore(self.results_dir)
-        for feature, name, is_query in zip(features, names, are_queries, strict=True):
-            frames = _array(feature)
+        most = [len(feature) for feature in features] if samples is None else [round(n / self.upstream_rate) for n in samples]
+        for feature, name, is_query, end in zip(features, names, are_queries, most, strict=True):
+            frames = _array(feature[:end])
             kept = frames[self._spoken(frames)]
             kind = "query" if is_query else "document"
             records[f"{kind}_name"].append(name)
@@ -114,12 +126,10 @@ class DownstreamExpert(DownstreamBase):
             answers = self._answers(records, store)
         finally:
             store.close()
-        path = self.results_dir / split / STDLIST
-        write_stdlist(path, answers)
-        if self.expdir.resolve() != path.parent.resolve():
-            shutil.copyfile(path, self.expdir / STDLIST)  # where the printed commands look for it
-        print(f"{split} answers: {path}")
-        return Outcome(scores=self._scores(split, answers))
+        folder = self.results_dir / "-".join(filter(None, (split, self.variant)))
+        print(f"{split} answers: {publish(answers, folder, self.expdir)}")
+        truth = ground_truth_folder(self.datarc.get("dataset_root") or "", PARTS[split])
+        return Outcome(scores=score_answers(answers, truth), variant=self.variant)
 
     def _answers(self, records: dict[str, list], store: FrameStore) -> Answers:
         """(document, normalised score, decision) of each query."""
@@ -139,29 +149,6 @@ class DownstreamExpert(DownstreamBase):
         found = names[counted > 0].tolist()
         rows = zip(records["query_name"], scores.tolist(), strict=True)
         return {query: [(name, score, score > YES_ABOVE) for name, score in zip(found, row, strict=True)] for query, row in rows}
-
-    def _scores(self, split: str, answers: Answers) -> dict[str, Score]:
-        """Of all queries of the ground truth as the official scorer counts them, and of those that were searched alone."""
-        folder = ground_truth_folder(self.datarc.get("dataset_root") or "", part_of(split))
-        if not folder.is_dir():
-            log.warning("there is no ground truth in %s, so that the answers are not scored", folder)
-            return {}
-        truth = read_ground_truth(folder)
-        found = {(q, name): Detection(float(f"{score:.4f}"), said) for q, trials in answers.items() for name, score, said in trials}
-        official = score_trials(collect(found, truth.targets, truth.queries, truth.documents))
-        print("\n".join(official.lines()))
-        return _declared(official) | self._searched_alone(found, answers, truth)
-
-    def _searched_alone(self, found: dict[tuple[str, str], Detection], answers: Answers, truth: GroundTruth) -> dict[str, Score]:
-        documents = {name for _, name in found}
-        if set(truth.queries) <= set(answers) and set(truth.documents) <= documents:
-            return {}
-        try:
-            trials = collect(found, truth.targets, set(truth.queries) & set(answers), [d for d in truth.documents if d in documents])
-        except DataError:
-            log.warning("no query that was searched occurs in a document that was searched")
-            return {}
-        return _declared(score_trials(trials), "_searched")
 
     def load_audio(self, path: str) -> Tensor:
         """A recording as the corpus' are read."""
@@ -199,9 +186,28 @@ class DownstreamExpert(DownstreamBase):
         return frames.argmax(axis=1) != self.silence
 
 
-def part_of(split: str) -> str:
-    """``"dev"``, or ``"eval"`` for the test split."""
-    return "dev" if split == "dev" else "eval"
+def variant_of(settings: Mapping[str, Any], args: Mapping[str, Any]) -> str:
+    """How a search differs from the task's own one, such as ``"layer3-cosine"``; searches of one folder are told apart by it.
+
+    Args:
+        settings: the section ``downstream_expert`` of the config.
+        args: arguments of the command line.
+    """
+    dtwrc, key, layer = settings["dtwrc"], args.get("upstream_feature_selection"), args.get("upstream_layer_selection")
+    silence, language = settings.get("silence_frame"), settings["datarc"].get("language")
+    told = {
+        str(key): key not in (None, "hidden_states"),
+        f"layer{layer}": layer is not None,
+        "layernorm": bool(args.get("upstream_feature_normalize")),
+        str(dtwrc.get("dist_method")): dtwrc.get("dist_method", USUAL) != USUAL,
+        "raw": not settings.get("feature_normalization", True),
+        f"silence{silence}": silence is not None,
+        "nominmax": not dtwrc.get("minmax_norm", True),
+        str(dtwrc.get("step_pattern")): dtwrc.get("step_pattern", "asymmetric") != "asymmetric",
+        "whole": not dtwrc.get("subsequence", True),
+        str(language): language not in (None, ENGLISH),
+    }
+    return "-".join(name for name, differs in told.items() if differs)
 
 
 def method_of(dtwrc: Mapping[str, Any], normalised: bool) -> Method:
@@ -221,7 +227,7 @@ def method_of(dtwrc: Mapping[str, Any], normalised: bool) -> Method:
     pattern, subsequence = dtwrc.get("step_pattern", "asymmetric"), bool(dtwrc.get("subsequence", True))
     if pattern not in PATTERNS:
         raise UnknownNameError("step_pattern", str(pattern), PATTERNS)
-    metric = metric_named(dtwrc.get("dist_method", "cosine_exp"))
+    metric = metric_named(dtwrc.get("dist_method", USUAL))
     faults = []
     if pattern == "symmetric1":
         faults.append("step_pattern symmetric1 gives costs that cannot be compared between documents; symmetric2 can")
@@ -257,12 +263,3 @@ def _array(feature: Tensor) -> np.ndarray:
 def _warn(count: int, what: str) -> None:
     if count:
         log.warning("%d %s", count, what)
-
-
-def _declared(scores: DetectionScores, suffix: str = "") -> dict[str, Score]:
-    return {
-        f"maxTWV{suffix}": Score(scores.max_twv, True, "TWV"),
-        f"actTWV{suffix}": Score(scores.act_twv, True, "TWV"),
-        f"minCnxe{suffix}": Score(scores.min_cnxe, False, "Cnxe"),
-        f"actCnxe{suffix}": Score(scores.act_cnxe, False, "Cnxe"),
-    }

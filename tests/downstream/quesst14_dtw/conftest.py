@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def search(tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Searches a corpus over the command line; gives the result file's content."""
+    """Searches a corpus over the command line; gives the content of the result file."""
 
-    def run(root: Path, upstream: str = "fbank", split: str = "test", more: str = "", folder: str = "run") -> dict[str, Any]:
+    def run(
+        root: Path, upstream: str = "fbank", split: str = "test", more: str = "", folder: str = "run", flags: Sequence[str] = ()
+    ) -> dict[str, Any]:
         override = f"{ROOT}='{root}',,config.downstream_expert.datarc.num_workers=0{more}"
         words = ["-m", "evaluate", "-t", split, "-u", upstream, "-d", "quesst14_dtw", "-p", str(tmp_path / folder), "--device", "cpu"]
-        assert main([*words, "-o", override]) == 0
-        return json.loads((tmp_path / folder / f"results/initial/{split}.json").read_text())
+        assert main([*words, *flags, "-o", override]) == 0
+        written = (tmp_path / folder / "results/initial").glob(f"{split}*.json")
+        return json.loads(max(written, key=lambda path: path.stat().st_mtime_ns).read_text())
 
     return run

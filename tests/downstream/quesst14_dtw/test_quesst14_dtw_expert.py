@@ -16,9 +16,9 @@ import pytest
 import soundfile
 import torch
 
-from downstream.quesst14_dtw.corpus import recordings
+from downstream.blocks.quesst import recordings
 from downstream.quesst14_dtw.dataset import read_waveform
-from downstream.quesst14_dtw.expert import DownstreamExpert
+from downstream.quesst14_dtw.expert import DownstreamExpert, variant_of
 from run_downstream import main
 from tests.downstream.quesst14_dtw.conftest import ROOT
 from utility.errors import ConfigError, DataError, UnknownNameError
@@ -38,7 +38,7 @@ def test_the_printed_command_word_for_word(tiny, tmp_path, monkeypatch, capsys):
     (tmp_path / "data/quesst14Database").symlink_to(tiny)
     assert main(shlex.split(PRINTED)) == 0
     expdir = tmp_path / "result/downstream/fbank_dtw_test"
-    result = json.loads((expdir / "results/initial/test.json").read_text())
+    result = json.loads((expdir / "results/initial/test-cosine.json").read_text())
     assert result["config"]["downstream_expert"]["dtwrc"]["dist_method"] == "cosine"
     said = capsys.readouterr().out.splitlines()
     found = read_stdlist(expdir / "benchmark.stdlist.xml")
@@ -65,6 +65,49 @@ def test_splits_do_not_overwrite_each_other(tiny, tmp_path, search):
         assert {query.split("_")[1] for query in queries} == {"dev" if split == "dev" else "eval"}
     last = (tmp_path / "run/results/initial/test/benchmark.stdlist.xml").read_bytes()
     assert (tmp_path / "run/benchmark.stdlist.xml").read_bytes() == last
+
+
+def test_searches_of_one_folder_do_not_overwrite_each_other(tiny, tmp_path, search):
+    """Another layer and another distance have files of their own beside those of the task's own search."""
+    search(tiny)
+    usual = (tmp_path / "run/results/initial/test/benchmark.stdlist.xml").read_bytes()
+    layer = search(tiny, flags=["-l", "0"])
+    distance = search(tiny, more=",,config.downstream_expert.dtwrc.dist_method=euclidean", flags=["-l", "0"])
+    assert layer["scores"] != distance["scores"]
+    folder = tmp_path / "run/results/initial"
+    assert {path.name for path in folder.glob("*.json")} == {"test.json", "test-layer0.json", "test-layer0-euclidean.json"}
+    assert {path.name for path in folder.iterdir() if path.is_dir()} == {"test", "test-layer0", "test-layer0-euclidean"}
+    assert (folder / "test/benchmark.stdlist.xml").read_bytes() == usual
+
+
+@pytest.mark.parametrize(
+    ("settings", "args", "name"),
+    [
+        ({"dtwrc": {"dist_method": "cosine_exp", "minmax_norm": True}}, {"upstream_feature_selection": "hidden_states"}, ""),
+        ({"dtwrc": {"step_pattern": "symmetric2", "subsequence": False}}, {}, "symmetric2-whole"),
+        ({"dtwrc": {"minmax_norm": False}, "feature_normalization": False}, {}, "raw-nominmax"),
+        ({"silence_frame": 2, "datarc": {"language": "czech"}}, {}, "silence2-czech"),
+        ({}, {"upstream_feature_selection": "PPG", "upstream_layer_selection": -1}, "PPG-layer-1"),
+        ({}, {"upstream_feature_normalize": True}, "layernorm"),
+    ],
+)
+def test_the_name_of_a_search_says_how_it_differs(settings, args, name):
+    assert variant_of({"datarc": {}, "dtwrc": {}} | settings, args) == name
+
+
+def test_recordings_too_short_for_the_upstream_do_not_end_the_search(faulty, tmp_path, search, caplog):
+    """fbank needs 400 samples. A query of 160 and one of 0.03 s score 0, a document of 60 has no frame, one of 320 has two frames."""
+    queries, documents = (sorted((faulty / folder).glob("*.wav")) for folder in ("eval_queries", "Audio"))
+    english = {recording.name for recording in recordings(faulty, "eval", "nnenglish")}
+    queries, documents = ([path for path in paths if path.stem in english] for paths in (queries, documents))
+    for path, samples in ((queries[0], 160), (queries[1], 480), (documents[0], 60), (documents[1], 320)):
+        soundfile.write(path, np.random.default_rng(samples).normal(0, 0.1, samples), 16000)
+    assert search(faulty)["items"] == len(english)
+    found = read_stdlist(tmp_path / "run/results/initial/test/benchmark.stdlist.xml")
+    assert all(found[query.stem, document.stem].score == 0 for query in queries[:2] for document in documents[1:])
+    assert found[queries[2].stem, documents[1].stem].score != 0
+    assert documents[0].stem not in {document for _, document in found}
+    assert "2 queries have less than 5 frames" in caplog.text and "1 documents have no frame" in caplog.text
 
 
 def test_all_languages_leave_nothing_missing(tiny, search):
@@ -144,7 +187,7 @@ def run(task: DownstreamExpert, queries: dict[str, torch.Tensor], documents: dic
         for name, feature in named.items():
             task("test", [feature], [name], [is_query], records=records)
     outcome = task.log_records("test", records=records, logger=None, global_step=0)
-    return read_stdlist(task.results_dir / "test/benchmark.stdlist.xml"), outcome
+    return read_stdlist(task.expdir / "benchmark.stdlist.xml"), outcome
 
 
 def test_short_queries_and_empty_documents_are_counted(tmp_path, caplog):
@@ -218,7 +261,7 @@ def test_missing_lists_and_files_are_named(faulty, tmp_path, capsys):
     assert "1 of" in (said := fails(faulty, tmp_path, capsys)) and "do not exist, the first is" in said
     (faulty / "scoring/language_key_eval.lst").unlink()
     assert "cannot read the list" in (said := fails(faulty, tmp_path, capsys)) and "language_key_eval.lst" in said
-    assert "does not exist; downstream/quesst14_dtw/README.md" in fails(tmp_path / "nowhere", tmp_path, capsys)
+    assert "does not exist; downstream/README.md" in fails(tmp_path / "nowhere", tmp_path, capsys)
 
 
 def test_a_broken_list_and_an_absent_language_are_named(faulty):

@@ -71,12 +71,14 @@ def test_answers_of_whole_runs(golden, tmp_path, case):
     for letter, names in (("q", params["query_names"]), ("d", params["doc_names"])):
         for index, name in enumerate(names):
             expert("test", [torch.from_numpy(features[f"{letter}{index}"])], [name], [letter == "q"], records=records, batch_id=0)
-    expert.log_records("test", records=records, logger=None, global_step=0, batch_ids=[], total_batch_num=0)
-    found = read_stdlist(tmp_path / "test/benchmark.stdlist.xml")
+    outcome = expert.log_records("test", records=records, logger=None, global_step=0, batch_ids=[], total_batch_num=0)
+    found = read_stdlist(tmp_path / "benchmark.stdlist.xml")
     outputs = json.loads((folder / "outputs.json").read_text())
     expected = {(query, document): said for query, documents in outputs.items() for document, said in documents.items()}
     assert found.keys() == expected.keys()
     for trial, (score, decision) in expected.items():
         assert found[trial].score == pytest.approx(float(score), abs=1.5e-4)
         assert found[trial].decision == (decision == "YES")
-    assert (tmp_path / "benchmark.stdlist.xml").read_bytes() == (tmp_path / "test/benchmark.stdlist.xml").read_bytes()
+    (path,) = tmp_path.glob("*/benchmark.stdlist.xml")
+    assert path.parent.name == "-".join(filter(None, ("test", outcome.variant)))
+    assert path.read_bytes() == (tmp_path / "benchmark.stdlist.xml").read_bytes()

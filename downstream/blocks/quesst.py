@@ -1,4 +1,4 @@
-"""Which recordings of QUESST 2014 are searched for which queries (spec: downstream-content.md 5).
+"""QUESST 2014: which recordings are searched for which queries, and where the truth about it is (spec: downstream-content.md 5).
 
     <root>/scoring/language_key_utterances.lst                    lines "quesst14Database/<path> <language>": all recordings
     <root>/scoring/language_key_{dev,eval}.lst                    the same of the queries
@@ -14,8 +14,9 @@ from utility.errors import DataError, did_you_mean
 
 FIELD = "config.downstream_expert.datarc.dataset_root"
 DOCUMENTS = "utterances"
-ALL_LANGUAGES = "all"
-_MORE = "downstream/quesst14_dtw/README.md says where to get it"
+ENGLISH, ALL_LANGUAGES = "nnenglish", "all"
+PARTS = {"dev": "dev", "test": "eval", "eval": "eval"}  # by the split that asks for its queries
+_MORE = "downstream/README.md says where to get it"
 
 
 @dataclass(frozen=True, slots=True)
