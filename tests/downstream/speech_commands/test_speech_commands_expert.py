@@ -163,10 +163,10 @@ def test_state_is_plain_and_names_the_classes(tmp_path: Path):
     expert.best_score.fill_(0.5)
     torch.save(expert.state_dict(), tmp_path / "state.pt")
     state = torch.load(tmp_path / "state.pt", weights_only=True)
-    assert state["_extra_state"] == {"classes": list(CLASSES)}
+    assert state["_extra_state"] == {"vocabularies": {"word": list(CLASSES)}}
     other.load_state_dict(state)
     assert other.best_score.item() == 0.5
-    assert other.classes == list(CLASSES)
+    assert other.vocabularies == {"word": list(CLASSES)}
 
 
 def test_results_go_to_their_folder(tmp_path: Path):
