@@ -36,7 +36,9 @@ def publish(answers: Answers, folder: Path, expdir: Path) -> Path:
     return path
 
 
-def score_answers(answers: Answers, truth_folder: Path, parts: Mapping[str, Collection[str] | None] | None = None) -> dict[str, Score]:
+def score_answers(
+    answers: Answers, truth_folder: Path, parts: Mapping[str, Collection[str] | None] | None = None, official: bool = True
+) -> dict[str, Score]:
     """Scores of all queries of the ground truth, as the official scorer counts them, and of those that were searched alone.
 
     Args:
@@ -44,22 +46,24 @@ def score_answers(answers: Answers, truth_folder: Path, parts: Mapping[str, Coll
         truth_folder: a folder such as ``groundtruth_quesst14_eval``.
         parts: by suffix of the scores' names, the documents to count (None: those that were searched), for the queries that were searched;
             ``{"searched": None}`` by default. One that holds as much as the official scores is left out.
+        official: whether the former are wanted.
 
     Returns:
-        ``maxTWV``, ``actTWV``, ``minCnxe``, ``actCnxe``, and the same with each suffix; nothing where there is no ground truth.
+        ``maxTWV``, ``actTWV``, ``minCnxe``, ``actCnxe``, and the same with each suffix; nothing without a ground truth. The lines of
+        the first of them are printed as the official scorer prints its own.
     """
     if not truth_folder.is_dir():
         log.warning("there is no ground truth in %s, so that the answers are not scored", truth_folder)
         return {}
     truth = read_ground_truth(truth_folder)
     found = {(q, name): Detection(float(f"{score:.4f}"), said) for q, trials in answers.items() for name, score, said in trials}
-    official = score_trials(collect(found, truth.targets, truth.queries, truth.documents))
-    print("\n".join(official.lines()))
-    scores = declared(official)
+    scored = {"": score_trials(collect(found, truth.targets, truth.queries, truth.documents))} if official else {}
     for suffix, documents in ({"searched": None} if parts is None else parts).items():
         alone = score_part(found, truth, set(answers), documents)
-        scores |= declared(alone, f"_{suffix}") if alone else {}
-    return scores
+        scored |= {f"_{suffix}": alone} if alone else {}
+    for scores in list(scored.values())[:1]:
+        print("\n".join(scores.lines()))
+    return {name: score for suffix, scores in scored.items() for name, score in declared(scores, suffix).items()}
 
 
 def score_part(found: Found, truth: GroundTruth, queries: Collection[str], documents: Collection[str] | None) -> DetectionScores | None:
