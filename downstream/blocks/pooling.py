@@ -1,7 +1,8 @@
 """From frames to one vector per utterance.
 
 Names of parameters are those of S3PRL's poolings, so its checkpoints load. All take (B, T, D) features and (B,) frame counts and give
-(B, D); padding never counts, except with ``published=True``, which repeats what a published implementation does with it.
+(B, D), those of speaker verification (B, ``output_dim``); padding never counts, except with ``published=True``, which repeats what a
+published implementation does with it.
 """
 
 from __future__ import annotations
@@ -47,6 +48,12 @@ def attend(features: Tensor, scores: Tensor, lengths: Tensor, published: bool = 
     return (scores.softmax(dim=1).unsqueeze(-1) * features).sum(dim=1)
 
 
+def masked_mean(features: Tensor, lengths: Tensor) -> Tensor:
+    """(B, T, D) and (B,) -> (B, D), the average over the first ``lengths`` frames of each item."""
+    inside = frame_mask(lengths, features.size(1)).unsqueeze(-1)
+    return (features * inside).sum(dim=1) / lengths.clamp(min=1).unsqueeze(1)
+
+
 class MeanPooling(nn.Module):
     """Average over the true frames."""
 
@@ -54,8 +61,7 @@ class MeanPooling(nn.Module):
         super().__init__()
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
-        inside = frame_mask(lengths, features.size(1)).unsqueeze(-1)
-        return (features * inside).sum(dim=1) / lengths.clamp(min=1).unsqueeze(1)
+        return masked_mean(features, lengths)
 
 
 class _FrameScore(nn.Module):
@@ -127,8 +133,100 @@ class TanhMeanPooling(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         if self.published:
-            lengths = (lengths + 1).clamp(max=features.size(1))
+            lengths = with_one_of_padding(lengths, features.size(1))
         return self.pooling(self.linear(features.tanh()), lengths)
+
+
+def with_one_of_padding(lengths: Tensor, frames: int) -> Tensor:
+    """The counts of frames that S3PRL's masked poolings take: one frame of padding, where there is any, counts."""
+    return (lengths + 1).clamp(max=frames)
+
+
+class TrueMeanPooling(nn.Module):
+    """Average over the true frames; ``MP`` of S3PRL's speaker verification.
+
+    Args:
+        input_dim: D, also the width of the result.
+        inner_dim: not used here.
+        published: let one frame of padding, where there is any, into the average.
+    """
+
+    def __init__(self, input_dim: int, inner_dim: int = 0, published: bool = False):
+        super().__init__()
+        self.output_dim, self.published = input_dim, published
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        lengths = with_one_of_padding(lengths, features.size(1)) if self.published else lengths
+        return masked_mean(features, lengths)
+
+
+class StatisticsPooling(nn.Module):
+    """Mean and standard deviation (unbiased, 0 of a single frame) over the true frames; ``SP``.
+
+    Args:
+        input_dim: D; the result is twice as wide.
+        inner_dim: not used here.
+        published: let one frame of padding, where there is any, into both.
+    """
+
+    def __init__(self, input_dim: int, inner_dim: int = 0, published: bool = False):
+        super().__init__()
+        self.output_dim, self.published = 2 * input_dim, published
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        lengths = with_one_of_padding(lengths, features.size(1)) if self.published else lengths
+        mean = masked_mean(features, lengths)
+        inside = frame_mask(lengths, features.size(1)).unsqueeze(-1)
+        squares = ((features - mean.unsqueeze(1)).square() * inside).sum(dim=1)
+        return torch.cat([mean, _root(squares / (lengths - 1).clamp(min=1).unsqueeze(1))], dim=-1)
+
+
+def _root(variance: Tensor) -> Tensor:
+    """Square root whose gradient is 0 at 0."""
+    positive = variance > 0
+    return torch.where(positive, torch.where(positive, variance, 1.0).sqrt(), 0.0)
+
+
+class PoolingByAttention(nn.Module):
+    """A linear layer on every frame and their average, weighted by a small network; ``AP``.
+
+    Args:
+        input_dim: D.
+        inner_dim: width of the linear layer, and of the result.
+        published: S3PRL's masks its padding as well, so that nothing differs.
+    """
+
+    def __init__(self, input_dim: int, inner_dim: int, published: bool = False):
+        super().__init__()
+        self.linear = nn.Linear(input_dim, inner_dim)
+        self.sap_layer = _FrameScore(inner_dim, "ReLU")
+        self.output_dim = inner_dim
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        features = self.linear(features)
+        return attend(features, self.sap_layer(features), lengths)
+
+
+class StatisticsByAttention(nn.Module):
+    """As :class:`PoolingByAttention`, with mean and standard deviation (Okabe et al. 2018); ``ASP``.
+
+    Args:
+        input_dim: D.
+        inner_dim: width of the linear layer; the result is twice as wide.
+        published: as above.
+    """
+
+    def __init__(self, input_dim: int, inner_dim: int, published: bool = False):
+        super().__init__()
+        self.linear = nn.Linear(input_dim, inner_dim)
+        self.ap_layer = _FrameScore(inner_dim, "ReLU")
+        self.output_dim = 2 * inner_dim
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        features = self.linear(features)
+        scores = self.ap_layer(features)
+        mean, square = attend(features, scores, lengths), attend(features.square(), scores, lengths)
+        return torch.cat([mean, ((square - mean.square()).clamp(min=0) + 1e-8).sqrt()], dim=-1)
 
 
 POOLINGS: dict[str, type[nn.Module]] = {"MeanPooling": MeanPooling, "AttentivePooling": AttentivePooling}
