@@ -36,9 +36,8 @@ def test_a_probability_must_exceed_the_threshold():
 
 def test_an_rttm_is_read(tmp_path):
     path = tmp_path / "x.rttm"
-    path.write_text(
-        ";; a comment\n\nSPKR-INFO r 1 <NA> <NA> <NA> unknown a <NA>\nSPEAKER r 1 0.5 1.5 <NA> <NA> a <NA>\nSPEAKER r 1 3 1 <NA> <NA> a <NA> <NA>\n"
-    )
+    lines = (";; a comment", "", "SPKR-INFO r 1 <NA> <NA> <NA> unknown a <NA>", "SPEAKER r 1 0.5 1.5 <NA> <NA> a <NA>")
+    path.write_text("\n".join([*lines, "SPEAKER r 1 3 1 <NA> <NA> a <NA> <NA>", ""]))
     assert {who: found.tolist() for who, found in read_rttm(path)["r"].items()} == {"a": [[0.5, 2.0], [3.0, 4.0]]}
 
 
