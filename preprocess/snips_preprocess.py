@@ -33,6 +33,7 @@ if __package__ in (None, ""):
 from preprocess.snips_text_norm import normalised
 from utility.errors import DataError, program
 from utility.experiment.download import download
+from utility.text.files import lines_of
 
 REPOSITORY = "aws-lex-noisy-spoken-language-understanding"
 REPOSITORY_URL = f"https://github.com/aws-samples/{REPOSITORY}.git"
@@ -57,10 +58,7 @@ def annotation(path: Path, own_spelling: bool = False) -> Iterator[tuple[str, li
     Raises:
         DataError: the table is missing, or a line of it is not what it should be.
     """
-    try:
-        rows = csv.reader(path.read_text(encoding="utf-8").splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
-    except OSError as error:
-        raise DataError(f"cannot read the annotation {path}: {error.strerror}") from error
+    rows = csv.reader(lines_of(path, "annotation"), delimiter="\t", quoting=csv.QUOTE_NONE)
     next(rows, None)
     for number, row in enumerate(rows, 2):
         if len(row) != 4:

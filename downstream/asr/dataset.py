@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from downstream.blocks.length_buckets import TableRow, read_lengths
+from downstream.blocks.length_buckets import TableRow, check_recordings, read_lengths
 from downstream.blocks.librispeech import read_texts
 from utility.audio.io import load_audio
 from utility.errors import DataError
@@ -26,17 +26,18 @@ def transcribed(
     """All rows of some tables, longest first, and the texts of those that have one; the others are counted in one warning.
 
     Raises:
-        DataError: corpus or tables are missing, or no utterance has a text.
+        DataError: corpus, tables or recordings are missing, or no utterance has a text.
     """
     if not Path(root).is_dir():
         raise DataError(f"{source}.libri_root: folder {root} does not exist; downstream/asr/README.md says where to get it")
     rows = read_lengths(bucket_file, tables, root, f"{source}.bucket_file")
+    check_recordings(rows, bucket_file, tables, root, f"{source}.bucket_file")
     files: dict[Path, dict[str, str]] = {}
     texts = {}
     for row in rows:
         path = Path(root, row.path).with_name(f"{row.name.rpartition('-')[0]}.trans.txt")
         if path not in files:
-            files[path] = read_texts(path) if path.is_file() else {}
+            files[path] = read_texts(path, f"{source}.libri_root") if path.is_file() else {}
         if text := files[path].get(row.name):
             texts[row.name] = text
     silent = [row for row in rows if row.name not in texts]

@@ -11,21 +11,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from utility.errors import ConfigError, DataError, MissingDependencyError, UnknownNameError
+from utility.text.files import read_lines
 from utility.text.letters import BAR, UNKNOWN, LetterDictionary
-from utility.training.fields import check_fields
+from utility.training.fields import check_counts, check_fields, check_texts
 
 TYPES = ("None", "kenlm")
-_FIELDS = (
-    *("decoder_type", "nbest", "criterion", "beam", "beam_threshold", "kenlm_model", "lexicon"),
-    *("lm_weight", "word_score", "unk_weight", "sil_weight"),
-)
+_WEIGHTS = ("beam_threshold", "lm_weight", "word_score", "unk_weight", "sil_weight")
+_FIELDS = ("decoder_type", "nbest", "criterion", "beam", "kenlm_model", "lexicon", *_WEIGHTS)
 
 
 def decoder_type(described: Mapping[str, Any] | None, source: str = "decoder_args") -> str | None:
     """``"kenlm"``, or None for greedy decoding.
 
     Raises:
-        ConfigError: unknown fields.
+        ConfigError: unknown fields, or values that make no sense.
         UnknownNameError: no such type.
     """
     described = described or {}
@@ -36,6 +35,13 @@ def decoder_type(described: Mapping[str, Any] | None, source: str = "decoder_arg
     for name, only in (("criterion", "ctc"), ("nbest", 1)):
         if described.get(name, only) != only:
             raise ConfigError(f"{name} must be {only!r}, not {described[name]!r}", source)
+    check_texts(described, ("kenlm_model", "lexicon"), source=source)
+    check_counts(described, {"beam": 1}, source=source)
+    for name in _WEIGHTS:
+        if name in described:
+            value = number(name, described[name], source)
+            if name == "beam_threshold" and value <= 0:
+                raise ConfigError(f"{name} must be a number above 0, not {described[name]!r}", source)
     return None if kind == "None" else kind
 
 
@@ -69,6 +75,7 @@ class LanguageModelDecoder:
     """
 
     def __init__(self, described: Mapping[str, Any], dictionary: LetterDictionary, source: str = "decoder_args"):
+        decoder_type(described, source)
         check_fields(described, _FIELDS, ("kenlm_model", "lexicon"), source=source)
         text = _flashlight()
         lexicon = read_lexicon(described["lexicon"], dictionary, f"{source}.lexicon")
@@ -86,7 +93,7 @@ class LanguageModelDecoder:
                 self.trie.insert(spelling, index, score)
         self.trie.smear(text.SmearingMode.MAX)
         options = text.LexiconDecoderOptions(
-            beam_size=int(number("beam", described.get("beam", 5), source)),
+            beam_size=described.get("beam", 5),
             beam_size_token=len(dictionary),
             beam_threshold=number("beam_threshold", described.get("beam_threshold", 25), source),
             lm_weight=number("lm_weight", described.get("lm_weight", 2), source),
@@ -111,10 +118,8 @@ def read_lexicon(path: str | Path, dictionary: LetterDictionary, field: str = "l
     Raises:
         DataError: the file is missing or empty, or a spelling holds a letter that the dictionary lacks.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{field}: cannot read the lexicon {path}: {error}") from error
+    hint = "python3 preprocess/fetch_lists.py --only asr-lexicon fetches LibriSpeech's"
+    lines = read_lines(path, "lexicon", field, hint)
     found: dict[str, list[list[int]]] = {}
     for place, line in enumerate(lines, 1):
         word, *letters = line.split() or [""]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from downstream.blocks.ctc import LongLabels, ctc_loss, greedy
 from downstream.blocks.heads import build_head, sequence_heads
 from downstream.blocks.length_buckets import BatchOrder, TableRow, form_batches, published_batches
 from downstream.interfaces import Outcome, Score
+from utility.errors import ConfigError
 from utility.metrics.error_rates import edit_distance
 from utility.text.letters import LetterDictionary, words_of
-from utility.training.fields import check_counts, check_fields, check_flags
+from utility.training.fields import check_counts, check_fields, check_flags, check_lists, check_sections, check_texts
 
 from .dataset import LibriSpeechLetters, transcribed
 from .decoder import LanguageModelDecoder, decoder_type
@@ -58,12 +60,13 @@ class DownstreamExpert(CorpusTask):
         **kwargs: Any,
     ):
         super().__init__(expdir, mode=mode, **kwargs)
+        check_sections(downstream_expert, ("datarc", "modelrc"), ("datarc", "modelrc"), source=SOURCE)
         self.datarc, modelrc = downstream_expert["datarc"], downstream_expert["modelrc"]
-        self.splits = tuple(name for name, value in self.datarc.items() if isinstance(value, list | tuple)) or SPLITS
+        self.splits = splits_of(self.datarc, (self.train_split, *self.evaluated))
         heads = sequence_heads(upstream_rate)
-        check_fields(self.datarc, {*FIELDS, *SPLITS, *self.splits}, source=f"{SOURCE}.datarc")
         check_fields(modelrc, {"project_dim", "select", *heads}, ("project_dim", "select"), source=f"{SOURCE}.modelrc")
         check_counts(self.datarc, LEAST, source=f"{SOURCE}.datarc")
+        check_texts(self.datarc, ("libri_root", "bucket_file", "dict_path"), source=f"{SOURCE}.datarc")
         check_flags(self.datarc, ("zero_infinity", "published_batches"), source=f"{SOURCE}.datarc")
         check_counts(modelrc, {"project_dim": 1}, source=f"{SOURCE}.modelrc")
         self.kind = decoder_type(self.datarc.get("decoder_args"), f"{SOURCE}.datarc.decoder_args")
@@ -205,6 +208,34 @@ class DownstreamExpert(CorpusTask):
         self._heard |= {Path(name).stem: text for name, text in zip(names, texts, strict=True)}
         write_ark(self.results_dir / "inference.ark", self._heard, self._heard.values())
         return [{"file": name, "text": text} for name, text in zip(names, texts, strict=True)]
+
+
+def splits_of(datarc: Mapping[str, Any], used: Iterable[str] = ()) -> tuple[str, ...]:
+    """The splits of a config: the fields that hold lists of tables. Beside LibriSpeech's, a config may have splits of its own.
+
+    A name that differs from one of LibriSpeech's, which the config lacks, by little more than a slip is taken for it and refused.
+
+    Args:
+        datarc: the section.
+        used: splits that the config names elsewhere, which are no slips.
+
+    Raises:
+        ConfigError: a field that is no option and holds no list, such a slip, or a list of something else than names.
+    """
+    source = f"{SOURCE}.datarc"
+    own = [name for name, value in datarc.items() if isinstance(value, list | tuple) and name not in {*FIELDS, *SPLITS}]
+    slips = [name for name in own if name not in used and _meant(name) not in (None, *datarc)]
+    check_fields(datarc, {*FIELDS, *SPLITS, *own} - {*slips}, source=source)
+    check_lists(datarc, (*SPLITS, *own), source=source)
+    if empty := [name for name in (*SPLITS, *own) if datarc.get(name) in ([], ())]:
+        raise ConfigError(f"{empty[0]} must name at least one table of lengths", source=source)
+    return tuple(name for name, value in datarc.items() if isinstance(value, list | tuple)) or SPLITS
+
+
+def _meant(name: str) -> str | None:
+    """The split of LibriSpeech that a name looks like, if it is not one that is derived from it."""
+    close = difflib.get_close_matches(str(name), SPLITS, n=1, cutoff=0.8)
+    return close[0] if close and close[0] not in str(name) else None
 
 
 def percent(heard: Iterable[Sequence[str]], said: Iterable[Sequence[str]]) -> float:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from downstream.blocks.pooling import activation_named, frame_mask
 from utility.errors import ConfigError
+from utility.training.fields import Count, Part
 
 
 class Convolution(nn.Module):
@@ -35,11 +36,11 @@ class Convolution(nn.Module):
         self,
         input_dim: int,
         output_dim: int,
-        channels: Sequence[int] = (128, 128),
-        kernel_size: int = 5,
-        dilations: Sequence[int] | None = None,
+        channels: Sequence[Count] = (128, 128),
+        kernel_size: Count = 5,
+        dilations: Sequence[Count] | None = None,
         activation: str = "ReLU",
-        dropout: float = 0.0,
+        dropout: Part = 0.0,
         layer_norm: bool = False,
     ):
         super().__init__()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import random
 import warnings
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,6 +26,7 @@ from torch.utils.data import Dataset
 from downstream.blocks.length_buckets import TableRow
 from utility.audio.io import load_audio
 from utility.errors import DataError
+from utility.text.files import decoded, naming, read_lines
 
 SAMPLE_RATE = 16000
 LABELS, ARCHIVE, NAMES = "converted_aligned_phones.txt", "converted_aligned_phones.zip", "phones.txt"
@@ -47,11 +49,11 @@ class FrameLabels:
         self.places: dict[str, tuple[int, int]] = {}
         labels = bytearray()
         with _opened(Path(folder), field, hint) as (file, source):
-            for number, line in enumerate(file, 1):
-                name, _, text = line.strip().partition(b" ")
+            for number, line in enumerate(decoded(file, naming(source, "file of labels", field)), 1):
+                name, _, text = line.strip().partition(" ")
                 if name:
                     own = _classes(text, classes, f"{field}: line {number} of {source}")
-                    self.places[name.decode()] = (len(labels), len(labels) + len(own))
+                    self.places[name] = (len(labels), len(labels) + len(own))
                     labels += own.tobytes()
         self.labels = np.frombuffer(labels, np.uint8)
         if not self.places:
@@ -69,11 +71,11 @@ class FrameLabels:
         return self.labels[start:stop]
 
 
-def _classes(text: bytes, classes: int, where: str) -> np.ndarray:
+def _classes(text: str, classes: int, where: str) -> np.ndarray:
     with warnings.catch_warnings():
         warnings.simplefilter("error", DeprecationWarning)
         try:
-            found = np.fromstring(text.decode(), np.int64, sep=" ")
+            found = np.fromstring(text, np.int64, sep=" ")
         except (DeprecationWarning, ValueError):
             raise DataError(f"{where} is no utterance followed by whole numbers") from None
     if not len(found):
@@ -102,7 +104,7 @@ def _opened(folder: Path, field: str, hint: str) -> Iterator[tuple[BinaryIO, Pat
                 raise DataError(f"{field}: {archive} has no {LABELS} in it")
             with packed.open(inside) as file:
                 yield file, archive
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError) as error:
         raise DataError(f"{field}: {archive} is damaged: {error}") from error
 
 
@@ -112,9 +114,7 @@ def read_list(path: str | Path, field: str = "phone_path") -> list[str]:
     Raises:
         DataError: the list is missing or empty.
     """
-    if not Path(path).is_file():
-        raise DataError(f"{field}: there is no list of utterances {path}")
-    names = Path(path).read_text(encoding="utf-8").split()
+    names = [name for line in read_lines(path, "list of utterances", field) for name in line.split()]
     if not names:
         raise DataError(f"{field}: the list of utterances {path} is empty")
     return names
@@ -128,12 +128,16 @@ def divide(names: Iterable[str], seed: int, part: float = 0.9) -> tuple[list[str
     return shuffled[:cut], shuffled[cut:]
 
 
-def class_names(folder: str | Path, classes: int) -> list[str]:
-    """The names of the classes in ``phones.txt``; their numbers where the file or a line of it is missing."""
+def class_names(folder: str | Path, classes: int, field: str = "phone_path") -> list[str]:
+    """The names of the classes in ``phones.txt``; their numbers where the file or a line of it is missing.
+
+    Raises:
+        DataError: the file is no text.
+    """
     names = [str(number) for number in range(classes)]
     path = Path(folder) / NAMES
     if path.is_file():
-        for line in path.read_text(encoding="utf-8").splitlines():
+        for line in read_lines(path, "list of classes", field):
             name, _, number = line.strip().rpartition(" ")
             if number.isdecimal() and int(number) < classes:
                 names[int(number)] = name

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from utility.errors import ConfigError
+from utility.training.fields import Count, Part
 
 
 def with_neighbours(features: Tensor, lengths: Tensor, frames: int) -> Tensor:
@@ -66,7 +67,7 @@ class HiddenProbe(nn.Module):
         dropout: part that is dropped in training.
     """
 
-    def __init__(self, input_dim: int, class_num: int, hidden_size: int = 768, dropout: float = 0.0):
+    def __init__(self, input_dim: int, class_num: int, hidden_size: Count = 768, dropout: Part = 0.0):
         super().__init__()
         self.in_linear = nn.Linear(input_dim, hidden_size)
         self.dropout = nn.Dropout(dropout)

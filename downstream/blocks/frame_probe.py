@@ -21,16 +21,17 @@ from torch.utils.data import DataLoader
 from downstream.blocks.corpus_task import SOURCE, CorpusTask
 from downstream.blocks.frame_labels import FrameLabels, LabelledFrames, class_names, divide, read_list
 from downstream.blocks.frames import frames_at, match_length
-from downstream.blocks.length_buckets import BatchOrder, TableRow, form_batches, published_batches, read_lengths
+from downstream.blocks.length_buckets import BatchOrder, TableRow, check_recordings, form_batches, published_batches, read_lengths
 from downstream.blocks.score_log import log_probe
 from downstream.interfaces import Outcome, Score
 from utility.errors import ConfigError, DataError
-from utility.training.fields import check_counts, check_fields, check_flags
+from utility.training.fields import check_counts, check_fields, check_flags, check_sections, check_texts
 
 log = logging.getLogger(__name__)
 IGNORED = -100
 DATA_FIELDS = ("libri_root", "phone_path", "bucket_file", "train_batch_size", "eval_batch_size")
 OPTIONAL_FIELDS = ("num_workers", "sample_rate", "train_dev_seed", "published_batches")
+LEAST = {"train_batch_size": 1, "eval_batch_size": 1, "num_workers": 0, "train_dev_seed": 0}
 
 
 class FrameProbe(CorpusTask):
@@ -67,9 +68,11 @@ class FrameProbe(CorpusTask):
         **kwargs: Any,
     ):
         super().__init__(expdir, **kwargs)
-        self.datarc, modelrc = downstream_expert["datarc"], dict(downstream_expert.get("modelrc") or {})
+        check_sections(downstream_expert, ("datarc", "modelrc"), ("datarc",), source=SOURCE)
+        self.datarc, modelrc = downstream_expert["datarc"], dict(downstream_expert.get("modelrc", {}))
         check_fields(self.datarc, (*DATA_FIELDS, *OPTIONAL_FIELDS), DATA_FIELDS[3:], source=f"{SOURCE}.datarc")
-        check_counts(self.datarc, {"train_batch_size": 1, "eval_batch_size": 1, "num_workers": 0}, source=f"{SOURCE}.datarc")
+        check_counts(self.datarc, LEAST, source=f"{SOURCE}.datarc")
+        check_texts(self.datarc, DATA_FIELDS[:3], source=f"{SOURCE}.datarc")
         check_flags(self.datarc, ("published_batches",), source=f"{SOURCE}.datarc")
         check_flags(modelrc, ("published",), source=f"{SOURCE}.modelrc")
         if self.datarc.get("sample_rate", self.sample_rate) != self.sample_rate:
@@ -88,7 +91,7 @@ class FrameProbe(CorpusTask):
         """Reads the corpora that the run will need, and what their classes are called."""
         super().read_ahead()
         if self._labels is not None:
-            self.classes = class_names(*self.needed("phone_path"), self.class_num)
+            self.classes = class_names(*self.needed("phone_path"), self.class_num, f"{SOURCE}.datarc.phone_path")
 
     def build_model(self, upstream_dim: int, modelrc: Mapping[str, Any]) -> nn.Module:
         """The model, called with features (B, T, D) and numbers of true frames (B,), that gives logits (B, T, class_num)."""
@@ -128,14 +131,16 @@ class FrameProbe(CorpusTask):
 
         Raises:
             ConfigError: the config does not name the corpus.
-            DataError: lists, labels or lengths are missing, or have no utterance in common.
+            DataError: lists, labels, lengths or recordings are missing, or have no utterance in common.
         """
         _, libri_root, bucket_file = self.needed("phone_path", "libri_root", "bucket_file")
         listed = set(self.names_of(split))
         if not Path(libri_root).is_dir():
             raise DataError(f"{SOURCE}.datarc.libri_root: folder {libri_root} does not exist")
-        rows = read_lengths(bucket_file, self.tables, libri_root, f"{SOURCE}.datarc.bucket_file")
+        field = f"{SOURCE}.datarc.bucket_file"
+        rows = read_lengths(bucket_file, self.tables, libri_root, field)
         names = self._with_labels(split, listed, rows)
+        check_recordings([row for row in rows if row.name in names], bucket_file, self.tables, libri_root, field)
         size = self.datarc["train_batch_size" if split == "train" else "eval_batch_size"]
         if self.datarc.get("published_batches", False):
             return published_batches(rows, size, lambda row: row.name in names)

@@ -32,7 +32,7 @@ from downstream.blocks.pooling import POOLINGS, activation_named
 from downstream.blocks.recurrent import RNNs
 from downstream.blocks.wav2letter import Wav2Letter
 from utility.errors import UnknownNameError
-from utility.training.fields import check_fields, keywords_of
+from utility.training.fields import Count, check_fields, check_options, keywords_of
 
 
 class FrameLevel(nn.Module):
@@ -45,7 +45,7 @@ class FrameLevel(nn.Module):
         activation: a class of torch.nn.
     """
 
-    def __init__(self, input_dim: int, output_dim: int, hiddens: Sequence[int] | None = None, activation: str = "ReLU"):
+    def __init__(self, input_dim: int, output_dim: int, hiddens: Sequence[Count] | None = None, activation: str = "ReLU"):
         super().__init__()
         widths = [input_dim, *(hiddens or [])]
         layers = [layer for ends in pairwise(widths) for layer in (nn.Linear(*ends), activation_named(activation))]
@@ -129,7 +129,7 @@ def build_head(
 
     Raises:
         UnknownNameError: no such head, pooling or activation.
-        ConfigError: an option that the head does not have.
+        ConfigError: an option that the head does not have, or that makes no sense.
     """
     name = described.get("select")
     if name not in heads:
@@ -137,4 +137,5 @@ def build_head(
     options = described.get(name) or {}
     bound = heads[name].keywords if isinstance(heads[name], partial) else ()
     check_fields(options, keywords_of(heads[name], besides=("input_dim", "output_dim", *bound)), source=f"{source}.{name}")
+    check_options(heads[name], options, source=f"{source}.{name}")
     return heads[name](input_dim, output_dim, **options)

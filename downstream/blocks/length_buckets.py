@@ -5,7 +5,7 @@ A table ``<folder>/<split>.csv`` has the columns ``,file_path,length,label``; pa
 
 from __future__ import annotations
 
-import csv
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import Sampler
 
 from utility.errors import DataError, did_you_mean
+from utility.text.files import rows_of
 
 PUBLISHED_LIMIT = 2000  # meant as frames of 10 ms, compared with samples
 
@@ -49,15 +50,61 @@ def read_lengths(folder: str | Path, splits: Sequence[str], corpus: str | Path, 
 def _read_table(path: Path, corpus: str | Path, field: str) -> list[TableRow]:
     if not path.is_file():
         known = did_you_mean(path.stem, sorted(file.stem for file in path.parent.glob("*.csv")))
-        command = (
-            f"python3 preprocess/generate_len_for_bucket.py -i {corpus} -o {path.parent.parent} -n {path.parent.name} --splits {path.stem}"
-        )
+        command = _command(path.parent, [path.stem], corpus)
         raise DataError(f"{field}: there is no table of lengths {path}{known}; this makes it: {command}")
+    return [_row(row, f"{field}: line {line} of {path}") for line, row in rows_of(path, ("file_path", "length"), "table of lengths", field)]
+
+
+def _row(row: dict[str, str], where: str) -> TableRow:
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [TableRow(row["file_path"], int(float(row["length"]))) for row in csv.DictReader(file)]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{field}: {path} is no table of lengths with the columns file_path and length ({error!r})") from None
+        samples = int(float(row["length"]))
+    except (ValueError, OverflowError):
+        samples = -1
+    if samples < 0 or not row["file_path"]:
+        raise DataError(f"{where} has no path with a number of samples: {row['file_path']!r}, {row['length']!r}")
+    return TableRow(row["file_path"], samples)
+
+
+def _command(folder: Path, splits: Sequence[str], corpus: str | Path) -> str:
+    """What makes tables of lengths."""
+    return f"python3 preprocess/generate_len_for_bucket.py -i {corpus} -o {folder.parent} -n {folder.name} --splits {' '.join(splits)}"
+
+
+def check_recordings(
+    rows: Sequence[TableRow], folder: str | Path, splits: Sequence[str], corpus: str | Path, field: str = "bucket_file"
+) -> None:
+    """Refuses tables whose recordings are not there, before the first of them is drawn. Each folder of recordings is listed once.
+
+    Args:
+        rows: of the tables, or those of them that are needed.
+        folder, splits, corpus, field: as for :func:`read_lengths`.
+
+    Raises:
+        DataError: recordings are missing; how many, and one of them, are named.
+    """
+    listings: dict[str, frozenset[str]] = {}
+    missing = []
+    for row in rows:
+        parent, _, name = row.path.rpartition("/")
+        if parent not in listings:
+            listings[parent] = _names_in(Path(corpus, parent))
+        if name not in listings[parent]:
+            missing.append(row.path)
+    if missing:
+        raise DataError(
+            f"{field}: {len(missing)} of {len(rows)} recordings in the tables of lengths {', '.join(splits)} in {folder} are not below "
+            f"{corpus}, such as {missing[0]}; this makes the tables anew: {_command(Path(folder), splits, corpus)}"
+        )
+
+
+def _names_in(folder: Path) -> frozenset[str]:
+    try:
+        with os.scandir(folder) as entries:
+            return frozenset(entry.name for entry in entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+    except OSError as error:
+        raise DataError(f"folder {folder} cannot be read: {error.strerror}") from error
 
 
 def form_batches(utterances: Sequence[TableRow], size: int) -> list[list[TableRow]]:

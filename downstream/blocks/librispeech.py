@@ -16,6 +16,7 @@ from pathlib import Path
 
 from utility.audio.io import AUDIO_EXTENSIONS
 from utility.errors import DataError, did_you_mean
+from utility.text.files import read_lines
 
 log = logging.getLogger(__name__)
 _TEXTS = ".trans.txt"
@@ -51,7 +52,7 @@ def scan_split(root: str | Path, split: str, field: str = "path") -> list[Uttera
     """
     folder = existing_split(root, split, field)
     found, silent = [], []
-    for texts, files in _folders(folder):
+    for texts, files in _folders(folder, field):
         for name, path in files.items():
             if name in texts:
                 found.append(Utterance(name, path, texts[name]))
@@ -80,7 +81,7 @@ def existing_split(root: str | Path, split: str, field: str = "path") -> Path:
     return root / split
 
 
-def _folders(folder: Path) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
+def _folders(folder: Path, field: str) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
     """(texts, recordings) by utterance of every folder below, sorted."""
     for place, subfolders, files in os.walk(folder, followlinks=True):
         subfolders.sort()
@@ -88,21 +89,22 @@ def _folders(folder: Path) -> Iterator[tuple[dict[str, str], dict[str, str]]]:
         for file in sorted(files):
             stem, _, extension = file.rpartition(".")
             if file.endswith(_TEXTS):
-                texts.update(read_texts(f"{place}/{file}"))
+                texts.update(read_texts(f"{place}/{file}", field))
             elif f".{extension.lower()}" in AUDIO_EXTENSIONS and not file.startswith("."):
                 recordings.setdefault(stem, f"{place}/{file}")
         if recordings:
             yield texts, recordings
 
 
-def read_texts(path: str | Path) -> dict[str, str]:
+def read_texts(path: str | Path, field: str = "path") -> dict[str, str]:
     """Utterance -> text of a file of ``<utterance> WORD WORD ...`` lines.
 
+    Args:
+        path: the file.
+        field: the config field that an error names.
+
     Raises:
-        DataError: it is no UTF-8 text.
+        DataError: it is missing or no UTF-8 text.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no UTF-8 text: {error}") from error
+    lines = read_lines(path, "file of texts", field)
     return {name: text.strip() for name, _, text in (line.partition(" ") for line in lines) if name}

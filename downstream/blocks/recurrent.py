@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from downstream.blocks.frames import STYLES, downsample
 from utility.errors import ConfigError, UnknownNameError
+from utility.training.fields import Count, Part
 
 MODULES: dict[str, type[nn.RNNBase]] = {"LSTM": nn.LSTM, "GRU": nn.GRU, "RNN": nn.RNN}
 
@@ -75,11 +76,11 @@ class RNNs(nn.Module):
         upstream_rate: int,
         module: str = "LSTM",
         bidirection: bool = True,
-        dim: Sequence[int] = (1024, 1024),
-        dropout: Sequence[float] | None = None,
+        dim: Sequence[Count] = (1024, 1024),
+        dropout: Sequence[Part] | None = None,
         layer_norm: Sequence[bool] | None = None,
         proj: Sequence[bool] | None = None,
-        sample_rate: Sequence[int] | None = None,
+        sample_rate: Sequence[Count] | None = None,
         sample_style: str = "concat",
         total_rate: int = 320,
     ):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from downstream.blocks.librispeech import Utterance
 from utility.errors import ConfigError, DataError, UnknownNameError, did_you_mean
 from utility.text.encoders import SPECIALS, UNK, TextEncoder, build_encoder, characters_of
 from utility.text.lexicon import Lexicon, grapheme_to_phoneme, read_lexicon
+from utility.training.fields import check_lists
 
 from .readers import FIELD, READERS
 
@@ -80,7 +81,7 @@ def make_encoder(text: Mapping[str, Any], transcripts: Callable[[], list[str]] |
     listed = None
     if text["mode"] == "character" and not files["vocab_file"] and transcripts:
         listed = [character for character in characters_of(transcripts()) if character not in SPECIALS]
-    return build_encoder(text["mode"], **files, vocab_list=listed, **options)
+    return build_encoder(str(text["mode"]), **files, vocab_list=listed, **options)
 
 
 def read_split(corpus: Mapping[str, Any], split: str, slots: bool) -> list[Utterance]:
@@ -104,9 +105,10 @@ def pronouncing(corpus: Mapping[str, Any], text: Mapping[str, Any], encoder: Tex
     """
     if not corpus.get("lexicon"):
         raise ConfigError("field 'lexicon' is missing", source=FIELD)
+    check_lists(corpus, ("lexicon",), source=FIELD, alone=True)
     files = [corpus["lexicon"]] if isinstance(corpus["lexicon"], str) else corpus["lexicon"]
     guess = grapheme_to_phoneme() if text.get("g2p") else None
-    return read_lexicon([shipped(file) for file in files], encoder.vocabulary, guess)
+    return read_lexicon([shipped(file) for file in files], encoder.vocabulary, guess, f"{FIELD}.lexicon")
 
 
 def examples_of(utterances: list[Utterance], split: str, encoder: TextEncoder, lexicon: Lexicon | None = None) -> list[Example]:
@@ -135,6 +137,17 @@ def examples_of(utterances: list[Utterance], split: str, encoder: TextEncoder, l
     if not found:
         raise DataError(f"split {split!r}: none of its {len(utterances)} utterances can be used")
     return sorted(found, key=lambda example: -len(example.ids))
+
+
+def in_its_case(utterances: list[Utterance], split: str, encoder: TextEncoder) -> list[Utterance]:
+    """The utterances, in capitals where the vocabulary has no small letters, as LibriSpeech's own texts are; a warning counts them."""
+    if any(token != token.upper() for token in encoder.vocabulary):
+        return utterances
+    changed = [utterance.name for utterance in utterances if utterance.text != utterance.text.upper()]
+    if changed:
+        what = "split %r: %d texts with small letters, such as that of %s, are read in capitals, since the vocabulary has no others"
+        log.warning(what, split, len(changed), changed[0])
+    return [replace(utterance, text=utterance.text.upper()) for utterance in utterances]
 
 
 def _encoded(encoder: TextEncoder, utterance: Utterance, text: str) -> list[int]:

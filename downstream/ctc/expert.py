@@ -23,9 +23,9 @@ from utility.errors import ConfigError, DataError, UnknownNameError
 from utility.metrics.error_rates import cer, per, uer, wer
 from utility.metrics.slots import SLOT_METRICS, paired, slots_of, untagged
 from utility.text.encoders import EOS, PAD, TextEncoder, encoder_from_state
-from utility.training.fields import check_counts, check_fields, check_flags, check_sections
+from utility.training.fields import check_counts, check_fields, check_flags, check_lists, check_sections, check_texts
 
-from .corpora import TEXT_FIELDS, Example, examples_of, make_encoder, pronouncing, read_split, splits_of
+from .corpora import TEXT_FIELDS, Example, examples_of, in_its_case, make_encoder, pronouncing, read_split, splits_of
 from .dataset import evaluation_batches, training_batches
 from .model import StackedConvolution
 
@@ -63,11 +63,12 @@ class DownstreamExpert(CorpusTask):
         super().__init__(expdir, mode=mode, **kwargs)
         check_fields(downstream_expert, {*FIELDS, "datarc"}, FIELDS, source=SOURCE)
         check_sections(downstream_expert, ("corpus", "text", "model"), source=SOURCE)
+        check_sections({"datarc": downstream_expert.get("datarc") or {}}, ("datarc",), source=SOURCE)
         self.corpus, self.text, self.modelrc = (dict(downstream_expert[name]) for name in FIELDS[:3])
         self.corpus.update(downstream_expert.get("datarc") or {})  # datarc.num_workers is what other tasks call it
         self.splits = tuple(splits_of(self.corpus))
         self.metrics = _checked_metrics(downstream_expert["metric"])
-        self.higher_is_better, self.save_best_on = downstream_expert["metric_higher_better"], list(downstream_expert["save_best_on"] or [])
+        self.higher_is_better, self.save_best_on = downstream_expert["metric_higher_better"], downstream_expert["save_best_on"] or ()
         self.heads = {**sequence_heads(upstream_rate), "StackedConvolution": partial(StackedConvolution, upstream_rate=upstream_rate)}
         check_fields(self.text, TEXT_FIELDS, ("mode",), source=f"{SOURCE}.text")
         known = {"project_dim", "zero_infinity", "select", *self.heads}
@@ -77,9 +78,15 @@ class DownstreamExpert(CorpusTask):
         for section, names in ((self.corpus, ("bucketing",)), (self.text, ("published", "g2p")), (self.modelrc, ("zero_infinity",))):
             check_flags(section, names, source=SOURCE)
         check_flags(downstream_expert, ("metric_higher_better",), source=SOURCE)
+        check_lists(downstream_expert, ("save_best_on",), source=SOURCE)
+        check_lists(self.corpus, (name for name in self.corpus if name.endswith("_speakers")), source=f"{SOURCE}.corpus")
+        check_texts(self.corpus, ("path",), source=f"{SOURCE}.corpus")
+        check_texts(self.text, ("vocab_file", "slots_file"), source=f"{SOURCE}.text")
+        check_lists(self.corpus, ("lexicon",), source=f"{SOURCE}.corpus", alone=True)
 
         self._read: dict[str, list[Utterance]] = {}
         self._too_long = LongLabels()
+        self._has_best = False
         self.encoder = self._first_encoder(training=mode == "train")
         self.projector = nn.Linear(upstream_dim, self.modelrc["project_dim"])
         self.model = self._head()
@@ -104,14 +111,15 @@ class DownstreamExpert(CorpusTask):
     @property
     def slots(self) -> bool:
         """Whether texts hold tags."""
-        return bool(self.text.get("slots_file")) or self.text["mode"].endswith("-slot")
+        return bool(self.text.get("slots_file")) or str(self.text["mode"]).endswith("-slot")
 
     def get_extra_state(self) -> dict[str, Any]:
-        """The encoder as plain data, so that a checkpoint says what its outputs mean."""
-        return {"encoder": self.encoder.state if self.encoder else None}
+        """The encoder as plain data, so that a checkpoint says what its outputs mean, and whether ``best_score`` has been reached."""
+        return {"encoder": self.encoder.state if self.encoder else None, "has_best": self._has_best}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Nothing is left to do: the encoder came before the head's weights."""
+        """Whether there is a best score; the encoder came before the head's weights."""
+        self._has_best = bool(state.get("has_best"))
 
     def take_encoder(self, state: Mapping[str, Any]) -> None:
         """Replaces encoder and head by those of a checkpoint.
@@ -142,7 +150,10 @@ class DownstreamExpert(CorpusTask):
             self.encoder = make_encoder(self.text)  # says what is missing
         phones = self.corpus["name"] == "libriphone"
         lexicon = pronouncing(self.corpus, self.text, self.encoder) if phones else None
-        examples = examples_of(self._utterances(split), split, self.encoder, lexicon)
+        utterances = self._utterances(split)
+        if self.corpus["name"] == "librispeech":
+            utterances = in_its_case(utterances, split, self.encoder)
+        examples = examples_of(utterances, split, self.encoder, lexicon)
         del self._read[split]
         return examples
 
@@ -205,13 +216,15 @@ class DownstreamExpert(CorpusTask):
         return {name: value for name, value in values.items() if value is not None}
 
     def _is_best(self, value: float | None) -> bool:
-        """Whether a score is better than all before; it is kept then."""
+        """Whether a score is better than all before, or the first one and no worse than where S3PRL starts; it is kept then."""
         if value is None:
             return False
         new, best = torch.tensor(value), self.best_score.cpu()
-        if not (new > best if self.higher_is_better else new < best):
+        better = new > best if self.higher_is_better else new < best
+        if not better and (self._has_best or new != best):
             return False
         self.best_score.fill_(value)
+        self._has_best = True
         return True
 
     def inference(self, features: list[Tensor], names: list[str]) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from downstream.blocks.convolution import Convolution
 from downstream.blocks.frames import downsample
 from utility.errors import ConfigError
+from utility.training.fields import Count, Part
 
 
 class StackedConvolution(nn.Module):
@@ -31,11 +32,11 @@ class StackedConvolution(nn.Module):
         output_dim: int,
         upstream_rate: int,
         total_rate: int = 480,
-        channels: Sequence[int] = (192, 192, 192),
-        kernel_size: int = 9,
-        dilations: Sequence[int] | None = None,
+        channels: Sequence[Count] = (192, 192, 192),
+        kernel_size: Count = 9,
+        dilations: Sequence[Count] | None = None,
         activation: str = "ReLU",
-        dropout: float = 0.0,
+        dropout: Part = 0.0,
         layer_norm: bool = False,
     ):
         super().__init__()

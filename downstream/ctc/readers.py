@@ -10,7 +10,6 @@ order of their paths; texts may be missing and are then counted, no recording is
 
 from __future__ import annotations
 
-import csv
 import logging
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,8 @@ from typing import Any
 
 from downstream.blocks.librispeech import Utterance, existing_split, scan_split
 from utility.audio.io import AUDIO_EXTENSIONS
-from utility.errors import ConfigError, DataError, did_you_mean
+from utility.errors import ConfigError, DataError
+from utility.text.files import lines_of, rows_of
 
 log = logging.getLogger(__name__)
 FIELD = "config.downstream_expert.corpus"
@@ -68,18 +68,51 @@ def read_snips(corpus: Mapping[str, Any], part: str, slots: bool) -> list[Uttera
     if not wanted:
         known = ", ".join(sorted({name.split("-")[0] for name in files})) or "none"
         raise DataError(f"{FIELD}.{part}_speakers: {folder} has no recording of {', '.join(speakers or ['any speaker'])}; it has: {known}")
-    texts = {name: text for name, text in _lines(root / (SLOT_TEXTS if slots else PLAIN_TEXTS)) if name in wanted}
+    source = root / (SLOT_TEXTS if slots else PLAIN_TEXTS)
+    texts = {name: text for name, text in _lines(source) if name in wanted}
+    if slots:
+        check_commands(texts, source)
     return with_texts([Utterance(name, path, texts.get(name, "")) for name, path in wanted.items()], folder)
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
     """(name, text) of ``<name> <text>`` lines."""
-    if not path.is_file():
-        raise DataError(f"{FIELD}.path: there is no file {path}; preprocess/snips_prepare_data.sh writes it")
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            name, _, text = line.rstrip("\r\n").partition(" ")
-            yield name, text
+    for line in lines_of(path, "file", f"{FIELD}.path", "preprocess/snips_prepare_data.sh writes it"):
+        name, _, text = line.partition(" ")
+        yield name, text
+
+
+def check_commands(texts: Mapping[str, str], source: Path) -> None:
+    """Refuses lines whose words would be given the labels of others; labels beyond the words are counted in one warning.
+
+    Args:
+        texts: ``BOS WORDS EOS<TAB>O LABELS INTENT`` by utterance.
+        source: the file that they come from.
+
+    Raises:
+        DataError: the tab, BOS or EOS are missing, or there are fewer labels than words.
+    """
+    longer = []
+    for name, text in texts.items():
+        if not text.strip():
+            continue
+        sentence, tab, labels = text.partition("\t")
+        words, tags = sentence.split(), labels.split()
+        fault = ""
+        if not tab:
+            fault = "has no tab between words and labels"
+        elif words[:1] != ["BOS"] or words[-1:] != ["EOS"]:
+            fault = "does not begin with BOS and end with EOS"
+        elif len(tags) < len(words):
+            fault = f"has {len(words)} words but {len(tags)} labels"
+        elif len(tags) > len(words):
+            longer.append(f"{name} ({len(words)} words, {len(tags)} labels)")
+        if fault:
+            form = "a line is UTTERANCE BOS WORDS EOS, a tab, O, a label per word, and the intent"
+            raise DataError(f"{FIELD}.path: {source}: utterance {name} {fault}; {form}")
+    if longer:
+        what = "%s: %d commands have more labels than words, such as %s; as in S3PRL, a word has the label of its place"
+        log.warning(what, source, len(longer), longer[0])
 
 
 def with_texts(utterances: list[Utterance], place: Path) -> list[Utterance]:
@@ -107,12 +140,8 @@ def read_table(corpus: Mapping[str, Any], part: str, slots: bool) -> list[Uttera
     table = next((path for path in (root / part, Path(part)) if path.is_file()), None)
     if table is None:
         raise DataError(f"{FIELD}: there is no table {part}, neither in {root} nor by itself")
-    with table.open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        missing = {"path", "text"} - set(rows.fieldnames or ())
-        if missing:
-            raise DataError(f"{table} has no column {sorted(missing)[0]!r}{did_you_mean(sorted(missing)[0], rows.fieldnames or ())}")
-        found = [Utterance(Path(row["path"]).stem, str(root / row["path"]), row["text"] or "") for row in rows]
+    rows = rows_of(table, ("path", "text"), "table", FIELD, delimiter="\t", quoted=False)
+    found = [Utterance(Path(row["path"]).stem, str(root / row["path"]), row["text"]) for _, row in rows]
     return with_texts(sorted(found, key=lambda utterance: utterance.path), table)
 
 

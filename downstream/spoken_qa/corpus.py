@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import logging
 import os
@@ -12,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from utility.audio.io import AUDIO_EXTENSIONS
-from utility.errors import DataError, did_you_mean
+from utility.errors import DataError
+from utility.text.files import naming, read_lines, rows_of
 
 log = logging.getLogger(__name__)
+FIELD = "config.downstream_expert.datarc.root"
 Span = tuple[float, float]
 
 # How far an annotated end may lie behind the end of the passage (rounding of durations and alignments), in seconds.
@@ -86,17 +87,7 @@ def read_table(path: Path, required: Collection[str], delimiter: str = ",") -> I
     Raises:
         DataError: it cannot be read, or columns are missing.
     """
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, delimiter=delimiter)
-            present = reader.fieldnames or []
-            if missing := [name for name in required if name not in present]:
-                raise DataError(f"table {path} has no column {missing[0]!r}{did_you_mean(missing[0], [name for name in present if name])}")
-            yield from reader
-    except OSError as error:
-        raise DataError(f"cannot read the table {path}: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"table {path} is damaged: {error}") from error
+    return (row for _, row in rows_of(path, required, "table", FIELD, delimiter=delimiter))
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -106,13 +97,11 @@ def read_json(path: Path) -> dict[str, Any]:
         DataError: it cannot be read as one.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
+        content = json.loads("\n".join(read_lines(path, "map", FIELD)))
     except ValueError as error:
-        raise DataError(f"{path} is no JSON: {error}") from error
+        raise DataError(f"{naming(path, 'map', FIELD)} is no JSON: {error}") from error
     if not isinstance(content, dict):
-        raise DataError(f"{path} must hold one JSON object, not a {type(content).__name__}")
+        raise DataError(f"{naming(path, 'map', FIELD)} must hold one JSON object, not a {type(content).__name__}")
     return content
 
 
@@ -125,7 +114,7 @@ def number(row: dict[str, str], column: str, path: Path) -> float:
     try:
         return float(row[column])
     except (TypeError, ValueError):
-        raise DataError(f"table {path}: {column} is {row[column]!r}, which is no number") from None
+        raise DataError(f"{naming(path, 'table', FIELD)}: {column} is {row[column]!r}, which is no number") from None
 
 
 def first_existing(candidates: Iterable[Path], what: str) -> Path:

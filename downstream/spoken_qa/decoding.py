@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor
+
+from utility.training.fields import Limits, NotNegative
 
 
 @dataclass(frozen=True)
@@ -18,10 +21,10 @@ class Decoder:
         longest_seconds: no answer is longer.
     """
 
-    candidates: int = 3
+    candidates: Annotated[int, Limits(least=0)] = 3
     start_weight: float = 0.4
     end_weight: float = 0.6
-    longest_seconds: float = 5.5
+    longest_seconds: NotNegative = 5.5
 
     def __call__(self, starts: Tensor, ends: Tensor, seconds_per_step: float) -> tuple[float, float, float]:
         """The answer within one passage.

@@ -16,9 +16,9 @@ from torch.utils.data import DataLoader
 from downstream.blocks.corpus_task import SOURCE, CorpusTask
 from downstream.blocks.score_log import log_score
 from downstream.interfaces import Outcome, Score
-from utility.errors import DataError, UnknownNameError
+from utility.errors import ConfigError, DataError, UnknownNameError
 from utility.metrics.spans import best, frame_f1, overlap_score
-from utility.training.fields import check_counts, check_fields, check_numbers, keywords_of
+from utility.training.fields import NotNegative, check_counts, check_fields, check_options, check_sections, check_texts, keywords_of
 
 from . import nmsqa, slue
 from .corpus import Span
@@ -55,20 +55,25 @@ class DownstreamExpert(CorpusTask):
         **kwargs: Any,
     ):
         super().__init__(expdir, **kwargs)
-        self.datarc, modelrc, decoding = (downstream_expert.get(field) or {} for field in ("datarc", "modelrc", "decoding"))
+        check_sections(downstream_expert, ("datarc", "modelrc", "decoding"), ("datarc",), source=SOURCE)
+        self.datarc, modelrc, decoding = (downstream_expert.get(field, {}) for field in ("datarc", "modelrc", "decoding"))
         check_fields(self.datarc, _DATA, ("batch_size",), source=f"{SOURCE}.datarc")
         check_fields(modelrc, {*_HEAD, "step_ms"}, source=f"{SOURCE}.modelrc")
         check_fields(decoding, keywords_of(Decoder), source=f"{SOURCE}.decoding")
         check_counts(self.datarc, {"batch_size": 1, "questions_per_passage": 1, "num_workers": 0}, source=f"{SOURCE}.datarc")
-        check_counts(modelrc, dict.fromkeys(("dim", "match_dim", "heads", "head_dim", "kernel_size"), 1), source=f"{SOURCE}.modelrc")
-        check_numbers(Decoder, decoding, source=f"{SOURCE}.decoding")
+        check_texts(self.datarc, ("root",), source=f"{SOURCE}.datarc")
+        check_options(SpanFinder, modelrc, source=f"{SOURCE}.modelrc")
+        check_options(_steps, modelrc, source=f"{SOURCE}.modelrc")
+        if modelrc.get("kernel_size", 1) % 2 == 0:
+            raise ConfigError(f"kernel_size must be odd, not {modelrc['kernel_size']}", source=f"{SOURCE}.modelrc")
+        check_options(Decoder, decoding, source=f"{SOURCE}.decoding")
         layout = self.datarc.get("layout", "nmsqa")
         if layout not in LAYOUTS:
             raise UnknownNameError("layout", str(layout), LAYOUTS)
         self.layout, self.splits = LAYOUTS[layout], LAYOUTS[layout].SPLITS
 
         options = dict(modelrc)
-        stack = max(1, round(options.pop("step_ms", 0) / 1000 * self.sample_rate / upstream_rate))
+        stack = _steps(options.pop("step_ms", 0), upstream_rate / self.sample_rate)
         self.seconds_per_step = stack * upstream_rate / self.sample_rate
         self.model, self.decode = SpanFinder(upstream_dim, stack, **options), Decoder(**decoding)
         self.register_buffer("best_score", torch.full((1,), -1.0))
@@ -189,6 +194,11 @@ class DownstreamExpert(CorpusTask):
         question, passage = features
         ((start, end, score),) = self._answers(*self.logits([passage, question], [1]))
         return [{"question": names[0], "passage": names[1], "start": round(start, 4), "end": round(end, 4), "score": score}]
+
+
+def _steps(step_ms: NotNegative, frame_seconds: float) -> int:
+    """Frames of one step: as many as last about ``step_ms``, one at least."""
+    return max(1, round(step_ms / 1000 / frame_seconds))
 
 
 def _padded(features: list[Tensor]) -> tuple[Tensor, Tensor]:

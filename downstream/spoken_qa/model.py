@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from downstream.blocks.frames import downsample
 from downstream.blocks.pooling import frame_mask
+from utility.training.fields import Count, Part
 
 
 class Encoder(nn.Module):
@@ -63,14 +66,14 @@ class SpanFinder(nn.Module):
         self,
         input_dim: int,
         stack: int = 1,
-        dim: int = 256,
-        dilations: tuple[int, ...] = (1, 2, 4),
-        context_dilations: tuple[int, ...] = (1, 2, 4, 8),
-        match_dim: int = 64,
-        heads: int = 8,
-        head_dim: int = 24,
-        kernel_size: int = 5,
-        dropout: float = 0.1,
+        dim: Count = 256,
+        dilations: Sequence[Count] = (1, 2, 4),
+        context_dilations: Sequence[Count] = (1, 2, 4, 8),
+        match_dim: Count = 64,
+        heads: Count = 8,
+        head_dim: Count = 24,
+        kernel_size: Count = 5,
+        dropout: Part = 0.1,
     ):
         super().__init__()
         self.stack = stack

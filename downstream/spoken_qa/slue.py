@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from utility.errors import DataError, did_you_mean
+from utility.text.files import lines_of
 
-from .corpus import LeftOut, Question, Span, first_existing, read_table, recordings_in, usable_spans
+from .corpus import FIELD, LeftOut, Question, Span, first_existing, read_table, recordings_in, usable_spans
 from .nmsqa import seconds_of
 
 SPLITS = ("train", "dev", "test", "verified_test")
@@ -71,11 +72,13 @@ def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
     if table.suffix == ".tsv":
         yield from read_table(table, _COLUMNS, "\t")
         return
-    for number, line in enumerate(table.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(lines_of(table, "table", FIELD), 1):
         try:
             row = json.loads(line)
         except ValueError as error:
             raise DataError(f"{table}, line {number} is no JSON: {error}") from error
+        if not isinstance(row, dict):
+            raise DataError(f"{table}, line {number} is no JSON object")
         if missing := [name for name in _COLUMNS if name not in row]:
             raise DataError(f"{table}, line {number} has no field {missing[0]!r}{did_you_mean(missing[0], row)}")
         yield row

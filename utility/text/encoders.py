@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from utility.errors import ConfigError, DataError, UnknownNameError
+from utility.text.files import naming, read_lines
 
 PAD, EOS, UNK = 0, 1, 2
 SPECIALS = ("<pad>", "<eos>", "<unk>")
@@ -136,25 +137,23 @@ class SubwordEncoder(TextEncoder):
         return {"mode": self.mode, "model": as_text(self.model)}
 
 
-def read_vocabulary(path: str | Path) -> list[str]:
+def read_vocabulary(path: str | Path, field: str = "text.vocab_file") -> list[str]:
     """The tokens of a vocabulary file, one per line; a line that is one space is the space.
+
+    Args:
+        path: the file.
+        field: the config field that an error names.
 
     Raises:
         DataError: the file is missing, is no text, or holds a special token or a token twice.
     """
-    try:
-        with Path(path).open(encoding="utf-8", newline="") as file:
-            tokens = [line.rstrip("\r\n") for line in file]
-    except FileNotFoundError as error:
-        raise DataError(f"vocabulary file {path} does not exist") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"vocabulary file {path} cannot be read as text: {error}") from error
+    tokens, name = read_lines(path, "vocabulary file", field), naming(path, "vocabulary file", field)
     reserved = [token for token in SPECIALS if token in tokens]
     if reserved:
-        raise DataError(f"vocabulary file {path} must not hold {', '.join(reserved)}, which every vocabulary has")
+        raise DataError(f"{name} must not hold {', '.join(reserved)}, which every vocabulary has")
     twice = sorted({token for token in tokens if tokens.count(token) > 1}) if len(set(tokens)) < len(tokens) else []
     if twice or not tokens:
-        raise DataError(f"vocabulary file {path} " + (f"holds {twice[0]!r} more than once" if twice else "is empty"))
+        raise DataError(f"{name} " + (f"holds {twice[0]!r} more than once" if twice else "is empty"))
     return tokens
 
 
@@ -225,7 +224,7 @@ def read_model(path: str | Path | None) -> bytes:
     if not path:
         raise ConfigError("subwords need the field 'vocab_file', a sentencepiece model", source="text")
     if not Path(path).is_file():
-        raise DataError(f"sentencepiece model {path} does not exist")
+        raise DataError(f"text.vocab_file: sentencepiece model {path} does not exist")
     return Path(path).read_bytes()
 
 

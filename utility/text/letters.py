@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from utility.errors import DataError
+from utility.text.files import read_lines
 
 BEGIN, PAD, END, UNKNOWN = SPECIALS = ("<s>", "<pad>", "</s>", "<unk>")
 BAR = "|"
@@ -39,11 +40,7 @@ class LetterDictionary:
             DataError: the file is missing, a line has another form, or a symbol comes twice (without fairseq's mark that it may).
         """
         symbols = list(SPECIALS)
-        try:
-            lines = Path(path).read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"{field}: cannot read the dictionary {path}: {error}") from error
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(read_lines(path, "dictionary", field), 1):
             symbol, *others = line.rstrip().split(" ")
             if not symbol or not others or not others[0].isdecimal() or others[1:] not in ([], [_OVERWRITE]):
                 raise DataError(f"{field}: line {number} of {path} is no symbol followed by a count: {line!r}")

@@ -7,10 +7,13 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from utility.errors import DataError, MissingDependencyError
+from utility.text.files import naming, read_lines
+
+_HINT = "'python3 preprocess/fetch_lists.py --only ctc' fetches LibriSpeech's to data/"
 
 
 class Lexicon:
-    """Pronunciations of words.
+    """Pronunciations of words; where a word is not found as it is written, it is looked up without regard to upper and lower case.
 
     Args:
         pronunciations: word -> phones separated by spaces.
@@ -23,6 +26,7 @@ class Lexicon:
     def __init__(self, pronunciations: dict[str, str], guess: Callable[[str], str] | None = None):
         self.pronunciations, self.guess = pronunciations, guess
         self.missing: Counter[str] = Counter()
+        self._in_capitals: dict[str, str] | None = None
 
     def __len__(self) -> int:
         return len(self.pronunciations)
@@ -30,19 +34,29 @@ class Lexicon:
     def phones(self, text: str) -> str | None:
         """The phones of all words, separated by spaces; None if a word is missing (it is counted) or there is no word."""
         words = text.split()
-        found = [self.pronunciations.get(word) or self._guessed(word) for word in words]
+        found = [self.pronunciations.get(word) or self._otherwise(word) for word in words]
         self.missing.update(word for word, phones in zip(words, found, strict=True) if phones is None)
         return None if None in found or not found else " ".join(found)
 
-    def _guessed(self, word: str) -> str | None:
-        if self.guess is None:
-            return None
-        self.pronunciations[word] = self.guess(word)
-        return self.pronunciations[word]
+    def _otherwise(self, word: str) -> str | None:
+        """The pronunciation of a word that is not among them as it is written."""
+        if self._in_capitals is None:
+            self._in_capitals = {}
+            for known, phones in self.pronunciations.items():
+                self._in_capitals.setdefault(known.upper(), phones)
+        phones = self._in_capitals.get(word.upper())
+        if phones is None and self.guess is not None:
+            phones = self.guess(word)
+        if phones is not None:
+            self.pronunciations[word] = phones
+        return phones
 
 
 def read_lexicon(
-    paths: str | Path | Sequence[str | Path], valid: Collection[str] | None = None, guess: Callable[[str], str] | None = None
+    paths: str | Path | Sequence[str | Path],
+    valid: Collection[str] | None = None,
+    guess: Callable[[str], str] | None = None,
+    field: str = "",
 ) -> Lexicon:
     """Reads files of ``WORD PHONE PHONE ...`` lines (any white space); the first pronunciation met counts, empty lines do not.
 
@@ -50,6 +64,7 @@ def read_lexicon(
         paths: the files in order.
         valid: the phones that may occur.
         guess: see :class:`Lexicon`.
+        field: the config field that an error names.
 
     Raises:
         DataError: a file is missing or is no text, a word has no phones, or a phone is not valid.
@@ -57,26 +72,18 @@ def read_lexicon(
     pronunciations: dict[str, str] = {}
     checked = None if valid is None else set(valid)
     for path in [paths] if isinstance(paths, str | Path) else paths:
-        for number, line in enumerate(_lines(Path(path)), 1):
+        name = naming(path, "lexicon", field)
+        for number, line in enumerate(read_lines(path, "lexicon", field, _HINT), 1):
             word, *phones = line.split() or [""]
             if not word:
                 continue
             if not phones:
-                raise DataError(f"lexicon {path}, line {number}: {word!r} has no phones")
+                raise DataError(f"{name}, line {number}: {word!r} has no phones")
             wrong = [] if checked is None else [phone for phone in phones if phone not in checked]
             if wrong:
-                raise DataError(f"lexicon {path}, line {number}: the phone {wrong[0]!r} of {word!r} is not in the vocabulary")
+                raise DataError(f"{name}, line {number}: the phone {wrong[0]!r} of {word!r} is not in the vocabulary")
             pronunciations.setdefault(word, " ".join(phones))
     return Lexicon(pronunciations, guess)
-
-
-def _lines(path: Path) -> list[str]:
-    if not path.is_file():
-        raise DataError(f"lexicon {path} does not exist; 'python3 preprocess/fetch_lists.py --only ctc' fetches LibriSpeech's to data/")
-    try:
-        return path.read_text(encoding="utf-8").split("\n")
-    except UnicodeDecodeError as error:
-        raise DataError(f"lexicon {path} is no UTF-8 text: {error}") from error
 
 
 def grapheme_to_phoneme() -> Callable[[str], str]:

@@ -9,7 +9,6 @@ and decodes to ``PLAY SOME B-artist QUEEN E-artist``. The first word and label a
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from itertools import compress
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import Any
 
 from utility.errors import DataError, UnknownNameError
 from utility.text.encoders import EOS, UNK, CharacterEncoder, SubwordEncoder, TextEncoder, kept
+from utility.text.files import naming, read_lines
 
 OUTSIDE = "O"
 _PUNCTUATION = "?!.,;-"
@@ -166,18 +166,21 @@ class SubwordSlotEncoder(SlotEncoder, SubwordEncoder):
 SLOT_ENCODERS: dict[str, type] = {"character-slot": CharacterSlotEncoder, "subword-slot": SubwordSlotEncoder}
 
 
-def read_slots(path: str | Path) -> list[str]:
+def read_slots(path: str | Path, field: str = "text.slots_file") -> list[str]:
     """The names of the slots: a file of one label per line whose first is ``O``; empty lines do not count.
+
+    Args:
+        path: the file.
+        field: the config field that an error names.
 
     Raises:
         DataError: the file is missing, begins otherwise, or names a slot twice.
     """
-    if not Path(path).is_file():
-        raise DataError(f"slots file {path} does not exist; preprocess/snips_prepare_data.sh writes it")
-    labels = [label for label in re.split(r"\r?\n", Path(path).read_text(encoding="utf-8")) if label.strip()]
+    name = naming(path, "slots file", field)
+    labels = [line for line in read_lines(path, "slots file", field, "preprocess/snips_prepare_data.sh writes it") if line.strip()]
     if not labels or labels[0] != OUTSIDE:
-        raise DataError(f"slots file {path}: the first line must be {OUTSIDE!r}, not {labels[0] if labels else ''!r}")
+        raise DataError(f"{name}: the first line must be {OUTSIDE!r}, not {labels[0] if labels else ''!r}")
     twice = sorted({label for label in labels if labels.count(label) > 1})
     if twice or len(labels) < 2:
-        raise DataError(f"slots file {path} names " + (f"{twice[0]!r} more than once" if twice else "no slot"))
+        raise DataError(f"{name} names " + (f"{twice[0]!r} more than once" if twice else "no slot"))
     return labels[1:]

@@ -3,10 +3,40 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+import types
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from os import PathLike
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 from utility.errors import ConfigError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How small and how large a number may be; for ``Annotated`` types of arguments that :func:`check_options` looks at.
+
+    Args:
+        least, most: the limits, which are allowed themselves; None for no limit.
+    """
+
+    least: float | None = None
+    most: float | None = None
+
+    def __contains__(self, number: float) -> bool:
+        return (self.least is None or number >= self.least) and (self.most is None or number <= self.most)
+
+    def __str__(self) -> str:
+        if self.most is None:
+            return f"of at least {self.least}"
+        return f"of at most {self.most}" if self.least is None else f"from {self.least} to {self.most}"
+
+
+Count = Annotated[int, Limits(least=1)]
+NotNegative = Annotated[float, Limits(least=0)]
+Part = Annotated[float, Limits(least=0, most=1)]
+_PLAIN = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}
 
 
 def keywords_of(function: Callable, *, besides: Iterable[str] = ()) -> set[str]:
@@ -56,13 +86,16 @@ def check_counts(given: Mapping[str, Any], least: Mapping[str, int], *, source: 
         raise ConfigError(faults, source)
 
 
-def check_sections(given: Mapping[str, Any], names: Iterable[str], *, source: str) -> None:
-    """Refuses a field of ``names`` that is no section of fields; fields that are absent pass.
+def check_sections(given: Mapping[str, Any], names: Iterable[str], required: Iterable[str] = (), *, source: str) -> None:
+    """Refuses a field of ``names`` that is no section of fields; fields that are absent pass, unless they are ``required``.
 
     Raises:
         ConfigError: there is at least one fault.
     """
-    faults = [f"{name} is {given[name]!r}, not a section of fields" for name in names if not isinstance(given.get(name, {}), Mapping)]
+    if not isinstance(given, Mapping):
+        raise ConfigError(f"{given!r} is not a section of fields", source)
+    faults = [f"field {name!r} is missing" for name in required if name not in given]
+    faults += [f"{name} is {given[name]!r}, not a section of fields" for name in names if not isinstance(given.get(name, {}), Mapping)]
     if faults:
         raise ConfigError(faults, source)
 
@@ -76,6 +109,95 @@ def check_flags(given: Mapping[str, Any], names: Iterable[str], *, source: str) 
     faults = [f"{name} must be True or False, not {given[name]!r}" for name in names if not isinstance(given.get(name, False), bool)]
     if faults:
         raise ConfigError(faults, source)
+
+
+def check_texts(given: Mapping[str, Any], names: Iterable[str], *, source: str) -> None:
+    """Refuses a field of ``names`` that is no text (such as a path); fields that are absent or null pass.
+
+    Raises:
+        ConfigError: there is at least one fault.
+    """
+    faults = [
+        f"{name} must be a text, not {given[name]!r}"
+        for name in names
+        if given.get(name) is not None and not isinstance(given[name], str | PathLike)
+    ]
+    if faults:
+        raise ConfigError(faults, source)
+
+
+def check_lists(given: Mapping[str, Any], names: Iterable[str], *, source: str, alone: bool = False) -> None:
+    """Refuses a field of ``names`` that is no list of texts; fields that are absent or null pass.
+
+    Args:
+        given: the fields of the config section.
+        names: those to look at.
+        source: as in :func:`check_fields`.
+        alone: one text that is in no list will do.
+
+    Raises:
+        ConfigError: there is at least one fault.
+    """
+    faults = []
+    for name in names:
+        value = given.get(name)
+        listed = [value] if alone and isinstance(value, str | PathLike) else value
+        if value is None or (isinstance(listed, list | tuple) and all(isinstance(item, str | PathLike) for item in listed)):
+            continue
+        example = f", such as [{value}]" if isinstance(value, str) else ""
+        faults.append(f"{name} must be {'a text or ' if alone else ''}a list of texts{example}, not {value!r}")
+    if faults:
+        raise ConfigError(faults, source)
+
+
+def check_options(function: Callable, given: Mapping[str, Any], *, source: str) -> None:
+    """Refuses a field whose value is not of the type that ``function`` has for it, or not within the :class:`Limits` of this type.
+
+    Args:
+        function: what the fields will be handed to, a class or a function, possibly a ``partial`` one. Looked at are whole numbers,
+            numbers, texts, flags, mappings, and lists of them; other types pass.
+        given: the fields; those that ``function`` does not have are left to :func:`check_fields`.
+        source: as in :func:`check_fields`.
+
+    Raises:
+        ConfigError: there is at least one fault.
+    """
+    function = function.func if isinstance(function, partial) else function
+    wanted = get_type_hints(function.__init__ if inspect.isclass(function) else function, include_extras=True)
+    faults = [
+        f"{name} must be {_words(wanted[name])}, not {value!r}"
+        for name, value in given.items()
+        if name in wanted and not _fits(value, wanted[name])
+    ]
+    if faults:
+        raise ConfigError(faults, source)
+
+
+def _fits(value: Any, wanted: Any) -> bool:
+    origin, inner = get_origin(wanted), get_args(wanted)
+    if origin is Annotated:
+        return _fits(value, inner[0]) and all(value in limits for limits in inner[1:] if isinstance(limits, Limits))
+    if origin in (Union, types.UnionType):
+        return any(_fits(value, one) for one in inner)
+    if origin in (Sequence, list, tuple):
+        return isinstance(value, list | tuple) and all(_fits(item, inner[0]) for item in value)
+    if origin is Mapping:
+        return isinstance(value, Mapping)
+    if wanted in (int, float):
+        return isinstance(value, int | wanted) and not isinstance(value, bool)
+    return isinstance(value, wanted) if wanted in (bool, str, type(None)) else True
+
+
+def _words(wanted: Any) -> str:
+    """What a type is called in a sentence."""
+    origin, inner = get_origin(wanted), get_args(wanted)
+    if origin is Annotated:
+        return " ".join([_words(inner[0]), *(str(limits) for limits in inner[1:] if isinstance(limits, Limits))])
+    if origin in (Union, types.UnionType):
+        return " or ".join(_words(one) for one in inner if one is not type(None))
+    if origin in (Sequence, list, tuple):
+        return f"a list, each item of it {_words(inner[0])}"
+    return "a section of fields" if origin is Mapping else _PLAIN.get(wanted, str(wanted))
 
 
 def check_numbers(function: Callable, given: Mapping[str, Any], *, source: str) -> None:
@@ -93,7 +215,7 @@ def check_numbers(function: Callable, given: Mapping[str, Any], *, source: str) 
     faults = []
     for name, value in given.items():
         default = defaults.get(name)
-        if type(default) in (int, float) and not isinstance(value, int | float):
+        if type(default) in (int, float) and (isinstance(value, bool) or not isinstance(value, int | float)):
             faults.append(f"{name} must be a number, not {value!r}")
         elif isinstance(default, tuple) and not _are_numbers(value, len(default)):
             faults.append(f"{name} must be {len(default)} numbers, not {value!r}")

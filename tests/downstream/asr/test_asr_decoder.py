@@ -101,7 +101,7 @@ def test_types():
 def test_wrong_files(letters: LetterDictionary, described: dict, tmp_path: Path):
     for package in ("flashlight.lib.text", "kenlm"):
         pytest.importorskip(package)
-    for field, sentence in (("kenlm_model", "there is no language model .*fetch_lists.py"), ("lexicon", "cannot read the lexicon")):
+    for field, sentence in (("kenlm_model", "there is no language model .*fetch_lists.py"), ("lexicon", "lexicon .* does not exist")):
         with pytest.raises(DataError, match=f"{field}: {sentence}"):
             LanguageModelDecoder({**described, field: "nowhere"}, letters)
     (tmp_path / "lm.arpa").write_text("no model")

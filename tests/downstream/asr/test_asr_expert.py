@@ -13,7 +13,7 @@ import torch
 import yaml
 
 from downstream.asr.dataset import transcribed
-from downstream.asr.expert import DownstreamExpert
+from downstream.asr.expert import DownstreamExpert, splits_of
 from downstream.blocks.ark import read_ark
 from preprocess.generate_len_for_bucket import write_table
 from tests.downstream.librispeech import Layout, measured, write_utterances
@@ -80,6 +80,10 @@ def test_recorded_batches_and_labels(golden, tmp_path: Path, case: str):
         path.mkdir(parents=True, exist_ok=True)
         with (path / f"{Path(name).name.rpartition('-')[0]}.trans.txt").open("a") as file:
             file.write(f"{Path(name).name} {text}\n")
+    for rows in params["tables"].values():
+        for path, _ in rows:
+            (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / path).touch()
     datarc = {"libri_root": str(tmp_path), "bucket_file": str(tmp_path / "len"), "published_batches": True, "train": list(params["tables"])}
     expert = make(tmp_path, {**datarc, "batch_size": params["bucket_size"]})
     batches, texts = expert.corpus_of("train")
@@ -171,13 +175,39 @@ def test_inference(tmp_path: Path):
         ({"train": ["train-claen-100"]}, DataError, "there is no table of lengths .*did you mean 'train-clean-100'"),
         ({"batch_size": 0}, ConfigError, "batch_size must be a whole number of at least 1, not 0"),
         ({"zero_infinity": "no"}, ConfigError, "zero_infinity must be True or False, not 'no'"),
-        ({"dict_path": "nowhere"}, DataError, "dict_path: cannot read the dictionary nowhere"),
+        ({"dict_path": "nowhere"}, DataError, "dict_path: dictionary nowhere does not exist"),
         ({"decoder_args": {"decoder_type": "kenlmm"}}, UnknownNameError, "did you mean 'kenlm'"),
+        ({"decoder_args": {"beam": 0}}, ConfigError, "decoder_args: beam must be a whole number of at least 1, not 0"),
+        ({"decoder_args": {"beam": "5"}}, ConfigError, "decoder_args: beam must be a whole number of at least 1, not '5'"),
+        ({"decoder_args": {"beam_threshold": 0}}, ConfigError, "beam_threshold must be a number above 0, not 0"),
+        ({"decoder_args": {"lm_weight": "much"}}, ConfigError, "lm_weight must be a number, not 'much'"),
+        ({"decoder_args": {"lexicon": 5}}, ConfigError, "lexicon must be a text, not 5"),
+        ({"decoder_args": 5}, ConfigError, "decoder_args: 5 is not a section of fields"),
+        ({"libri_root": 5}, ConfigError, "libri_root must be a text, not 5"),
+        ({"train": "train-clean-100"}, ConfigError, r"train must be a list of texts, such as \[train-clean-100\], not 'train-clean-100'"),
+        ({"train": [5]}, ConfigError, r"train must be a list of texts, not \[5\]"),
+        ({"train": []}, ConfigError, "train must name at least one table"),
+        ({"test-ohter": ["x"]}, ConfigError, "unknown field 'test-ohter'; did you mean 'test-other'"),
     ],
 )
 def test_wrong_fields(small: Layout, tmp_path: Path, change: dict[str, Any], error: type, sentence: str):
     with pytest.raises(error, match=sentence):
         make(tmp_path, {**small.datarc, **change}, mode="train")
+
+
+def test_splits_of_ones_own():
+    """A name that no split of LibriSpeech was meant by, that is derived from one, or that the config uses."""
+    own = {"train": ["a"], "noisy": ["a"], "test-clean-8k": ["b"], "tets-clean": ["c"]}
+    assert splits_of(own, used=["tets-clean"]) == tuple(own)
+    with pytest.raises(ConfigError, match="unknown field 'tets-clean'; did you mean 'test-clean'"):
+        splits_of(own)
+    assert splits_of({**own, "test-clean": ["d"]}) == (*own, "test-clean")
+
+
+@pytest.mark.parametrize("described", [{"datarc": None, "modelrc": TINY}, {"datarc": {}, "modelrc": 5}, {"modelrc": TINY}, None])
+def test_sections_that_are_none(tmp_path: Path, described: Any):
+    with pytest.raises(ConfigError, match=r"(datarc is None|modelrc is 5|None is|field 'datarc' is missing)"):
+        DownstreamExpert(6, 320, described, str(tmp_path))
 
 
 def test_wrong_split(tmp_path: Path):
@@ -189,6 +219,15 @@ def test_no_texts(small: Layout, tmp_path: Path):
     write_table(tmp_path / "dev-clean.csv", [("dev-clean/1/7/1-7-0002.flac", 9)])
     with pytest.raises(DataError, match=r"none of the 1 utterances of dev-clean below .* has a text, such as dev-clean/1/7/1-7-0002\.flac"):
         transcribed(small.root, tmp_path, ["dev-clean"])
+
+
+def test_recordings_that_are_gone(small: Layout, tmp_path: Path):
+    """A table of an older state of the corpus ends the run at its start, not when the first such row is drawn."""
+    rows = [("dev-clean/1/7/1-7-0000.flac", 9), ("dev-clean/1/7/1-7-0017.flac", 8), ("dev-clean/3/1/3-1-0000.flac", 7)]
+    write_table(tmp_path / "dev-clean.csv", rows)
+    change = {**small.datarc, "bucket_file": str(tmp_path), "train": ["dev-clean"]}
+    with pytest.raises(DataError, match=r"bucket_file: 2 of 3 recordings in the tables .* such as dev-clean/1/7/1-7-0017\.flac"):
+        make(tmp_path, change, mode="train")
 
 
 def test_damaged_recording(small: Layout, tmp_path: Path):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from downstream.blocks.length_buckets import TableRow, form_batches, published_batches, read_lengths
+from downstream.blocks import length_buckets
+from downstream.blocks.length_buckets import TableRow, check_recordings, form_batches, published_batches, read_lengths
 from preprocess.generate_len_for_bucket import write_table
 from utility.errors import DataError
 
@@ -57,8 +59,40 @@ def test_missing_table(tmp_path: Path):
     assert f"-i /corpora/LibriSpeech -o {tmp_path / 'data'} -n len_for_bucket --splits dev-claen" in said
 
 
-@pytest.mark.parametrize("text", ["a,b\n1,2\n", ",file_path,length,label\n0,x.flac,long,\n", ",file_path,length,label\n0,x.flac\n"])
-def test_wrong_table(tmp_path: Path, text: str):
-    (tmp_path / "dev-clean.csv").write_text(text)
-    with pytest.raises(DataError, match="no table of lengths with the columns file_path and length"):
-        read_lengths(tmp_path, ["dev-clean"], "LibriSpeech")
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"a,b\n1,2\n", r"^field: table of lengths .*dev-clean\.csv has no column 'file_path'"),
+        (b",file_path,length,label\n0,x.flac,long,\n", r"^field: line 2 of .*dev-clean\.csv has no path with .* 'x.flac', 'long'"),
+        (b",file_path,length,label\n0,x.flac\n", "line 2 of .*dev-clean.csv has no path with a number of samples: 'x.flac', ''"),
+        (b",file_path,length,label\n0,\xe9.flac,7,\n", r"dev-clean\.csv is no UTF-8 text: line 2 holds the byte 0xe9 at column 3"),
+    ],
+)
+def test_wrong_table(tmp_path: Path, content: bytes, sentence: str):
+    (tmp_path / "dev-clean.csv").write_bytes(content)
+    with pytest.raises(DataError, match=sentence):
+        read_lengths(tmp_path, ["dev-clean"], "LibriSpeech", "field")
+
+
+def test_a_mark_at_the_beginning_of_a_table_does_not_count(tmp_path: Path):
+    (tmp_path / "dev-clean.csv").write_bytes(b"\xef\xbb\xbffile_path,length\r\nx.flac,7\r\n")
+    assert read_lengths(tmp_path, ["dev-clean"], "LibriSpeech") == [TableRow("x.flac", 7)]
+
+
+def test_recordings_that_are_gone_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Each folder is listed once, whether it is there or not."""
+    for chapter in (1, 2):
+        (tmp_path / f"a/{chapter}").mkdir(parents=True)
+        (tmp_path / f"a/{chapter}/0.flac").touch()
+    there = [TableRow(f"a/{chapter}/0.flac", 5) for chapter in (1, 2)]
+    check_recordings(there, "data/len", ["a"], tmp_path)
+    gone = [*there, TableRow("a/2/1.flac", 4), TableRow("b/7/0.flac", 3), TableRow("b/7/1.flac", 2)]
+    listed, scandir = [], os.scandir
+    monkeypatch.setattr(length_buckets.os, "scandir", lambda folder: listed.append(folder) or scandir(folder))
+    with pytest.raises(DataError) as caught:
+        check_recordings(gone, "data/len", ["a", "b"], tmp_path, "datarc.bucket_file")
+    said = str(caught.value)
+    assert said.startswith("datarc.bucket_file: 3 of 5 recordings in the tables of lengths a, b in data/len are not below ")
+    assert "such as a/2/1.flac; this makes the tables anew: python3 preprocess/generate_len_for_bucket.py" in said
+    assert said.endswith("-o data -n len --splits a b")
+    assert len(listed) == 3

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from downstream.ctc.corpora import Example, examples_of, make_encoder, pronouncing, read_split, splits_of
+from downstream.ctc.corpora import Example, examples_of, in_its_case, make_encoder, pronouncing, read_split, splits_of
 from downstream.ctc.dataset import Windows
 from tests.downstream.ctc.layouts import lay_out_librispeech, lay_out_snips
 from utility.errors import ConfigError, DataError, ToolkitError, UnknownNameError
@@ -141,7 +141,11 @@ def test_empty_transcripts_and_unknown_characters_are_counted(tmp_path: Path, ca
         ({"name": "librispeech", "path": "nowhere", "train": ["t"]}, DataError, "corpus.path: folder nowhere does not exist"),
         ({"name": "librispeech", "path": "{}", "train": ["t"]}, DataError, "has no folder 't'"),
         ({"name": "snips", "path": "{}", "train": ["part"], "part_speakers": ["Amy"]}, DataError, "no recording of Amy; it has: Ivy"),
-        ({"name": "snips", "path": "{}", "train": ["part"]}, DataError, "no file .*all.iob.snips.txt"),
+        (
+            {"name": "snips", "path": "{}", "train": ["part"]},
+            DataError,
+            r"corpus\.path: file .*all\.iob\.snips\.txt does not exist; preprocess/snips",
+        ),
         ({"name": "tsv", "path": "{}", "train": ["t.tsv"]}, DataError, "no table t.tsv"),
         ({"name": "librispeech", "path": "{}", "dev": ["part"]}, UnknownNameError, "unknown split 'train'"),
     ],
@@ -155,14 +159,83 @@ def test_wrong_corpora(tmp_path: Path, corpus: dict, error: type, sentence: str)
         read_split(corpus, "train", slots=True)
 
 
+@pytest.mark.parametrize(
+    ("line", "fault"),
+    [
+        ("BOS A B EOS\tO O X", "has 4 words but 3 labels"),
+        ("A B C\tO O O", "does not begin with BOS and end with EOS"),
+        ("BOS A B\tO O O", "does not begin with BOS and end with EOS"),
+        ("BOS A EOS", "has no tab between words and labels"),
+    ],
+)
+def test_a_line_that_would_be_read_shifted(tmp_path: Path, line: str, fault: str):
+    lay_out_snips(tmp_path, {"train": ["Ivy-snips-1"]}, f"Ivy-snips-0 NOT WANTED\nIvy-snips-1 {line}\n")
+    corpus = {"name": "snips", "path": str(tmp_path), "train": ["train"]}
+    with pytest.raises(DataError) as caught:
+        read_split(corpus, "train", slots=True)
+    assert str(caught.value).startswith(
+        f"config.downstream_expert.corpus.path: {tmp_path}/all.iob.snips.txt: utterance Ivy-snips-1 {fault}; "
+    )
+
+
+def test_labels_beyond_the_words_are_counted(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """S3PRL's records hold such a line: its labels are taken from the first on."""
+    lay_out_snips(tmp_path, {"train": ["Ivy-snips-1", "Ivy-snips-2"]}, "Ivy-snips-1 BOS A EOS\tO O O X\nIvy-snips-2 BOS A EOS\tO O X\n")
+    read_split({"name": "snips", "path": str(tmp_path), "train": ["train"]}, "train", slots=True)
+    (record,) = caplog.records
+    assert "1 commands have more labels than words, such as Ivy-snips-1 (3 words, 4 labels)" in record.getMessage()
+
+
 def test_a_damaged_line_names_its_utterance(tmp_path: Path):
-    lay_out_snips(tmp_path, {"train": ["Ivy-snips-1"]}, "Ivy-snips-1 BOS A B EOS\tO O X\n")
+    lay_out_snips(tmp_path, {"train": ["Ivy-snips-1"]}, "")
     text = {"mode": "character-slot", "slots_file": str(tmp_path / "slots.txt")}
-    with pytest.raises(DataError, match=r"^utterance Ivy-snips-1: .*as many labels"):
-        read({"name": "snips", "path": str(tmp_path), "train": ["train"]}, text)
     (tmp_path / "all.iob.snips.txt").write_text("Ivy-snips-1 BOS A EOS\tO artst X\n")
     with pytest.raises(DataError, match=r"^utterance Ivy-snips-1: unknown slot 'artst'; did you mean 'artist'"):
         read({"name": "snips", "path": str(tmp_path), "train": ["train"]}, text)
+
+
+def test_texts_in_small_letters(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """They are read in capitals for a vocabulary of capitals, and as they are for one that has small letters."""
+    lay_out_librispeech(tmp_path, "train", {"1-2-4": "a b", "1-2-5": "B A"})
+    corpus = {"name": "librispeech", "path": str(tmp_path), "train": ["train"]}
+    utterances = read_split(corpus, "train", slots=False)
+    capitals, both = make_encoder({"mode": "character"}), make_encoder({"mode": "character"}, lambda: ["ab", "AB"])
+    assert [u.text for u in in_its_case(utterances, "train", capitals)] == ["A B", "B A"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "split 'train': 1 texts with small letters, such as that of 1-2-4, are read in capitals, since the vocabulary has no others"
+    ]
+    assert in_its_case(utterances, "train", both) == utterances
+
+
+def test_phones_of_texts_in_small_letters(tmp_path: Path):
+    lay_out_librispeech(tmp_path, "train", {"1-2-4": "the cat"})
+    (tmp_path / "lexicon.txt").write_text("THE DH AH0\nCAT K AE1 T\n")
+    corpus = {"name": "libriphone", "path": str(tmp_path), "train": ["train"], "lexicon": str(tmp_path / "lexicon.txt")}
+    (example,) = read(corpus, TEXT)
+    assert make_encoder(TEXT).decode(example.ids) == "DH AH0 K AE1 T"
+
+
+@pytest.mark.parametrize(
+    ("file", "corpus", "sentence"),
+    [
+        ("part/1/2/1-2.trans.txt", {"name": "librispeech"}, r"corpus\.path: file of texts .*1-2\.trans\.txt is no UTF-8 text: line 2"),
+        ("all.iob.snips.txt", {"name": "snips"}, r"corpus\.path: file .*all\.iob\.snips\.txt is no UTF-8 text: line 2"),
+        ("part.tsv", {"name": "tsv", "train": ["part.tsv"]}, r"corpus: table .*part\.tsv is no UTF-8 text: line 2"),
+    ],
+)
+def test_texts_in_another_encoding(tmp_path: Path, file: str, corpus: dict, sentence: str):
+    lay_out_librispeech(tmp_path, "part", {"1-2-3": "A"})
+    (tmp_path / "part/Ivy-snips-1.wav").touch()
+    (tmp_path / file).write_bytes(b"path\ttext\nD\xc9J\xc0\n")
+    with pytest.raises(DataError, match=sentence):
+        read_split({"path": str(tmp_path), "train": ["part"], **corpus}, "train", slots=True)
+
+
+def test_a_mark_before_the_first_line_does_not_count(tmp_path: Path):
+    lay_out_snips(tmp_path, {"train": ["Ivy-snips-1"]}, "\ufeffIvy-snips-1 BOS A EOS\tO O X\n")
+    (tmp_path / "train.tsv").write_text("\ufeffpath\ttext\na.wav\tA\n")
+    for corpus in ({"name": "snips", "train": ["train"]}, {"name": "tsv", "train": ["train.tsv"]}):
+        assert len(read_split({**corpus, "path": str(tmp_path)}, "train", slots=True)) == 1
 
 
 def test_nothing_left(tmp_path: Path):

@@ -95,7 +95,9 @@ def test_recorded_batches(golden, tmp_path: Path, packed: bool):
     if packed:
         pack(tmp_path)
     write_table(tmp_path / "len/train-clean-100.csv", params["table"])
-    (tmp_path / "LibriSpeech").mkdir()
+    for path, _ in params["table"]:
+        (tmp_path / "LibriSpeech" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "LibriSpeech" / path).touch()
     paths = {"libri_root": tmp_path / "LibriSpeech", "phone_path": tmp_path, "bucket_file": tmp_path / "len"}
     expert = make(tmp_path, {**paths, "published_batches": True, "train_dev_seed": params["seed"]})
     for split, wanted in expected.items():
@@ -199,9 +201,11 @@ def test_inference(tmp_path: Path):
         ({"libri_rot": "x"}, ConfigError, "did you mean 'libri_root'"),
         ({"libri_root": None}, ConfigError, "field 'libri_root' is missing"),
         ({"libri_root": "nowhere"}, DataError, "libri_root: folder nowhere does not exist"),
-        ({"phone_path": "nowhere"}, DataError, "there is no list of utterances nowhere"),
+        ({"phone_path": "nowhere"}, DataError, "phone_path: list of utterances nowhere/train_split.txt does not exist"),
         ({"bucket_file": "nowhere/len"}, DataError, "python3 preprocess/generate_len_for_bucket.py -i .* -n len --splits train-clean-100"),
         ({"sample_rate": 8000}, ConfigError, "sample_rate must be 16000"),
+        ({"train_dev_seed": "1337"}, ConfigError, "train_dev_seed must be a whole number of at least 0, not '1337'"),
+        ({"phone_path": 5}, ConfigError, "phone_path must be a text, not 5"),
     ],
 )
 def test_wrong_fields(small, tmp_path: Path, change: dict, error: type, sentence: str):
@@ -214,6 +218,36 @@ def test_wrong_names(small, tmp_path: Path):
         make(tmp_path, paths(small)).get_dataloader("tset")
     with pytest.raises(ConfigError, match=r"concat_n_frames must be an odd number, not 8"):
         make(tmp_path, task="phone_linear_concat", modelrc={"concat_n_frames": 8})
+
+
+@pytest.mark.parametrize(
+    ("modelrc", "sentence"),
+    [
+        ({"hidden_size": 0}, "hidden_size must be a whole number of at least 1, not 0"),
+        ({"hidden_size": "768"}, "hidden_size must be a whole number of at least 1, not '768'"),
+        ({"dropout": 2}, "dropout must be a number from 0 to 1, not 2"),
+    ],
+)
+def test_wrong_sizes(tmp_path: Path, modelrc: dict, sentence: str):
+    with pytest.raises(ConfigError, match=f"modelrc: {sentence}"):
+        make(tmp_path, task="phone_1hidden", modelrc=modelrc)
+
+
+def test_sections_that_are_none(tmp_path: Path):
+    expert = import_module("downstream.phone_linear.expert").DownstreamExpert
+    for described in ({"datarc": None}, {"datarc": {}, "modelrc": 5}):
+        with pytest.raises(ConfigError, match=r"(datarc is None|modelrc is 5), not a section of fields"):
+            expert(6, 160, described, str(tmp_path))
+
+
+def test_recordings_that_are_gone(small, tmp_path: Path):
+    """Rows of utterances that no list has do not matter."""
+    write_table(tmp_path / "train-clean-100.csv", [("train-clean-100/1/2/1-2-0011.flac", 9), ("elsewhere/0-0-0000.flac", 9)])
+    fields = paths(small, bucket_file=str(tmp_path))
+    assert [[row.name for row in batch] for batch in make(tmp_path, fields).corpus_of("test")] == [["1-2-0011"]]
+    write_table(tmp_path / "train-clean-100.csv", [("train-clean-100/1/2/1-2-0011.flac", 9), ("train-clean-100/1/3/1-2-0010.flac", 9)])
+    with pytest.raises(DataError, match=r"bucket_file: 1 of 2 recordings in the tables .* such as train-clean-100/1/3/1-2-0010\.flac"):
+        make(tmp_path, fields).corpus_of("test")
 
 
 def test_labels_of_another_corpus(small, tmp_path: Path):

@@ -232,6 +232,13 @@ def test_splits_are_those_of_the_layout(corpus: Path, tmp_path: Path):
         ({"rot": "x"}, {}, ConfigError, "unknown field 'rot'; did you mean 'root'"),
         ({}, {"dims": 4}, ConfigError, "unknown field 'dims'; did you mean 'dim'"),
         ({}, {}, ConfigError, "field 'root' is missing"),
+        ({"root": 5}, {}, ConfigError, "root must be a text, not 5"),
+        ({}, {"dim": 0}, ConfigError, "modelrc: dim must be a whole number of at least 1, not 0"),
+        ({}, {"dilations": 2}, ConfigError, "dilations must be a list, each item of it a whole number of at least 1, not 2"),
+        ({}, {"context_dilations": [1, "2"]}, ConfigError, "context_dilations must be a list"),
+        ({}, {"dropout": -0.1}, ConfigError, "dropout must be a number from 0 to 1, not -0.1"),
+        ({}, {"step_ms": "40"}, ConfigError, "step_ms must be a number of at least 0, not '40'"),
+        ({}, {"kernel_size": 4}, ConfigError, "kernel_size must be odd, not 4"),
         ({"root": "/nowhere"}, {}, DataError, r"datarc\.root: folder /nowhere does not exist"),
     ],
 )

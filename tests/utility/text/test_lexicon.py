@@ -30,8 +30,19 @@ def test_the_first_pronunciation_counts(files: list[Path]):
 
 def test_missing_words_are_counted(files: list[Path]):
     lexicon = read_lexicon(files)
-    assert [lexicon.phones(text) for text in ("THE DOG DOG", "the", "", "CAT")] == [None, None, None, "K AE1 T"]
-    assert lexicon.missing == {"DOG": 2, "the": 1}
+    assert [lexicon.phones(text) for text in ("THE DOG DOG", "", "CAT")] == [None, None, "K AE1 T"]
+    assert lexicon.missing == {"DOG": 2}
+
+
+def test_a_word_as_it_is_written_comes_before_others_that_differ_in_case(files: list[Path]):
+    files[0].write_text("Polish P OW1 L IH0 SH\npolish P AA1 L IH0 SH\nTHE DH AH0\n")
+    lexicon = read_lexicon(files)
+    assert [lexicon.phones(word) for word in ("polish", "the Polish", "POLISH")] == [
+        "P AA1 L IH0 SH",
+        "DH AH0 P OW1 L IH0 SH",
+        "P OW1 L IH0 SH",
+    ]
+    assert not lexicon.missing
 
 
 def test_missing_words_can_be_guessed(files: list[Path]):
@@ -59,9 +70,9 @@ def test_wrong_lexicons(tmp_path: Path):
     path.write_text("A\n")
     with pytest.raises(DataError, match="line 1: 'A' has no phones"):
         read_lexicon(path)
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="UTF-8"):
-        read_lexicon(path)
+    path.write_bytes(b"A AH0\nB\xff B\n")
+    with pytest.raises(DataError, match=r"^lexicon_field: lexicon .* is no UTF-8 text: line 2 holds the byte 0xff at column 2"):
+        read_lexicon(path, field="lexicon_field")
 
 
 def test_words_outside_the_librispeech_vocabulary(shared: Path):
