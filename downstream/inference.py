@@ -35,29 +35,33 @@ def answer_all(pipeline: Pipeline, task: str, paths: list[str], output: str | No
         seed: of the experiment.
 
     Returns:
-        the number of recordings that could not be read; each is named on stderr, and the others are answered.
+        the number of recordings without an answer; what is wrong with each is said on stderr, and the others are answered.
 
     Raises:
         UsageError: the task has no inference, or takes other inputs.
         DataError: there is nothing to read.
     """
     items = _items(pipeline.downstream, task, paths)
-    failed = 0
+    failed = unread = 0
     with pipeline.evaluating(), _writer(output) as lines:
         for files in tqdm(items, desc="inference", unit="file", dynamic_ncols=True, disable=len(items) < 2):
+            wavs = None
             try:
-                answers = _answer(pipeline, files, [_load(pipeline.downstream, path) for path in files], seed)
+                wavs = [_load(pipeline.downstream, path) for path in files]
+                answers = _answer(pipeline, files, wavs, seed)
             except DataError as error:
                 if len(files) == 1 and getattr(error, "fault", None):  # of the only waveform of its batch
                     error = DataError(error.fault)
                 named = any(str(file) in str(error) for file in files)
                 log.error("%s", error if named else f"{', '.join(map(str, files))}: {error}")
-                failed += 1
+                failed, unread = failed + 1, unread + (wavs is None)
                 continue
             for line in answers:
                 print(json.dumps(line, ensure_ascii=False, default=_number), file=lines, flush=True)
     if failed:
-        log.error("%d of %d recordings could not be read", failed, len(items))
+        reasons = ((unread, "could not be read"), (failed - unread, "could be read but not used (too short for the upstream, or as said above)"))
+        what = ", ".join(f"{count} {reason}" for count, reason in reasons if count)
+        log.error("%d of %d recordings have no answer: %s", failed, len(items), what)
     return failed
 
 

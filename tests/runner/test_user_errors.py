@@ -185,6 +185,7 @@ def test_recordings_that_cannot_be_used(capsys, caplog, trained, tmp_path):
     assert [Path(answer["file"]).name for answer in answers] == ["good.wav", "zz_last.wav"]
     for name in ("empty.wav", "nan.wav", "short.wav", "text.wav"):
         assert name in caplog.text
+    assert "4 of 6 recordings have no answer: 3 could not be read, 1 could be read but not used (too short" in caplog.text
 
 
 def test_inference_names_bad_files(capsys, caplog, trained, tmp_path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import warnings
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -96,7 +97,10 @@ def open_pass(get_loader: Callable[[], Iterable], place: Place, extract: Extract
         extract: an upstream that loader workers, where there are any, apply to their batches (:class:`Extracted` ones come out).
     """
     place.seed_order()
-    loader = get_loader()
+    with warnings.catch_warnings():
+        # A config may ask for more workers than there are cores; the loader that is made of this one has no more than these.
+        warnings.filterwarnings("ignore", "This DataLoader will create .* worker processes")
+        loader = get_loader()
     if not isinstance(loader, DataLoader):
         return _replayed(loader, loader, place)
     if isinstance(loader.dataset, IterableDataset):

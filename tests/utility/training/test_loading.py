@@ -12,7 +12,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset,
 from torch.utils.data.distributed import DistributedSampler
 
 from utility.errors import ToolkitError, UnknownNameError
-from utility.training.loading import Place, open_pass
+from utility.training.loading import Place, open_pass, usable_cores
 from utility.training.seeding import Stream
 
 
@@ -139,6 +139,12 @@ def test_a_distributed_sampler_is_left_to_deal_by_itself_and_told_the_epoch():
 def test_a_ratio_takes_the_first_batches(ratio, count):
     opened = open_pass(shuffled, place(ratio=ratio))
     assert (len(list(opened.batches)), opened.total, opened.expected) == (count, 6, count)
+
+
+def test_a_config_that_asks_for_more_workers_than_there_are_cores():
+    """No warning (it would be an error here), and as many workers as there are cores."""
+    opened = open_pass(lambda: shuffled(usable_cores() + 40), place())
+    assert opened.batches.loader.num_workers == usable_cores()
 
 
 def test_no_collision_between_neighbouring_positions():
