@@ -55,6 +55,10 @@ class DownstreamExpert(CorpusTask):
         check_counts(modelrc, SIZES, source=f"{SOURCE}.modelrc")
         self.margin = _margin(downstream_expert.get("margin", 0.0))
         self.held_out = _share(self.datarc.get("held_out", 0.25), self.datarc_source)
+        if self.train_split != TRAIN:
+            raise ConfigError(
+                f"train_dataloader is {self.train_split!r}, but pairs to train on are in the split {TRAIN!r} alone", "config.runner"
+            )
         self.rate = upstream_rate
         self.model = Model(upstream_dim, **modelrc)
         self.register_buffer("best_score", torch.tensor([-1.0, -torch.inf]))  # maxTWV, and -minCnxe where that is equal
@@ -134,7 +138,7 @@ class DownstreamExpert(CorpusTask):
         for name, score in scores.items():
             logger.add_scalar(f"{TASK}/{split}-{name}", score.value, global_step=global_step)
         found = [scores[name] for name in ("maxTWV", "maxTWV_searched") if name in scores]
-        best = split == "dev" and self._is_best(scores)
+        best = split == "dev" and "maxTWV_searched" in scores and self._is_best(scores)
         if found:
             log_score(self.results_dir, split, global_step, found[0].value, best)
         return Outcome(save_names=["dev-best.ckpt"] if best else [], scores=scores)

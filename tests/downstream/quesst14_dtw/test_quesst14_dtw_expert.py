@@ -264,14 +264,6 @@ def test_missing_lists_and_files_are_named(faulty, tmp_path, capsys):
     assert "does not exist; downstream/README.md" in fails(tmp_path / "nowhere", tmp_path, capsys)
 
 
-def test_a_broken_list_and_an_absent_language_are_named(faulty):
-    with pytest.raises(DataError, match=r"nothing in the language 'english'; did you mean 'nnenglish'"):
-        recordings(faulty, "dev", "english")
-    (faulty / "scoring/language_key_dev.lst").write_text("a b c\n")
-    with pytest.raises(DataError, match=r"line 1 of .*language_key_dev.lst has 3 columns"):
-        recordings(faulty, "dev", "nnenglish")
-
-
 def test_a_damaged_recording_is_named(faulty, tmp_path, capsys):
     damaged = sorted((faulty / "eval_queries").glob("*.wav"))[0]
     damaged.write_bytes(b"RIFF")

@@ -41,10 +41,10 @@ def faulty(corpus, tmp_path) -> Path:
     return Path(shutil.copytree(corpus, tmp_path / "faulty"))
 
 
-def expert(place: Path, datarc: dict | None = None, modelrc: dict | None = None, **fields) -> DownstreamExpert:
+def expert(place: Path, datarc: dict | None = None, modelrc: dict | None = None, runner: dict | None = None, **fields) -> DownstreamExpert:
     """A task on features of three dimensions."""
     settings = {"datarc": {"batch_size": 2} | (datarc or {}), "modelrc": MODEL | (modelrc or {}), **fields}
-    return DownstreamExpert(3, 160, settings, str(place))
+    return DownstreamExpert(3, 160, settings, str(place), runner=runner)
 
 
 def command(root: Path, place: Path, *words: str, more: str = "") -> list[str]:
@@ -219,6 +219,8 @@ def test_wrong_settings_are_named(tmp_path, settings, says):
 
 
 def test_a_missing_root_and_a_wrong_split_are_named(tmp_path):
+    with pytest.raises(ConfigError, match="train_dataloader is 'dev', but pairs to train on are in the split 'train' alone"):
+        expert(tmp_path, runner={"train_dataloader": "dev"})
     with pytest.raises(ConfigError, match="'dataset_root' is missing"):
         expert(tmp_path).get_dataloader("train")
     with pytest.raises(UnknownNameError, match="'tset'; did you mean 'test'"):
