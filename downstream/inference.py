@@ -100,13 +100,18 @@ def _load(task: Any, path: Path) -> Tensor:
 def _answer(pipeline: Pipeline, files: tuple[Path, ...], wavs: list[Tensor], seed: int) -> list[dict[str, Any]]:
     seed_everything(seed, Stream.EVALUATION, number_of("inference"), 0)
     with pipeline.autocast():
-        features = pipeline.extract(wavs)
+        features = [feature for batch in _batches(pipeline.downstream, wavs) for feature in pipeline.extract(batch)]
         if not all(torch.isfinite(feature).all() for feature in features):
             raise DataError("its features are not finite; is the recording far too loud?")
         answers = pipeline.downstream.inference(features, [file.stem for file in files])
     who = {"file": str(files[0])} if len(files) == 1 else {"files": [str(f) for f in files]}
     listed = answers if isinstance(answers, (list, tuple)) else [answers]
     return [{**answer, **who} if isinstance(answer, dict) else {**who, "answer": answer} for answer in listed]
+
+
+def _batches(task: Any, wavs: list[Tensor]) -> list[list[Tensor]]:
+    """What is extracted at once: everything, or one by one the pieces into which a task cuts long recordings."""
+    return [[piece] for wav in wavs for piece in task.pieces(wav)] if hasattr(task, "pieces") else [wavs]
 
 
 def _number(value: Any) -> Any:

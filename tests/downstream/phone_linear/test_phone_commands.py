@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from preprocess.generate_len_for_bucket import main as measure
 from run_downstream import main
 from tests.downstream.librispeech import write_utterances
+from utility.experiment import checkpoint
 
 FEWER = (
     "config.runner.total_steps=12,,config.runner.eval_step=6,,config.runner.save_step=12,,config.runner.log_step=6,,config.optimizer.lr=3.0e-2,,"
@@ -48,3 +50,17 @@ def test_printed_commands(corpus, repo: Path):
         assert "None" not in said[1]
     assert len(list(EXPDIR.glob("previous-*"))) == 2
     assert main(["-m", "evaluate", "-t", "test", "-e", str(EXPDIR / "best-states-dev.ckpt"), "--device", "cpu"]) == 0
+
+
+def test_a_checkpoint_of_s3prl_is_where_a_training_begins(corpus, golden, repo: Path):
+    """With a learning rate of 0 its weights are those of the end."""
+    assert measure(shlex.split("--data_root data/LibriSpeech --output_path ./data/")) == 0
+    saved = golden("tasks/heads/phone_linear") / "state.pt"
+    upstream = str(repo / "tests/support/plugins/toy_upstream")
+    words = ["-u", upstream, "-d", "phone_linear", "-i", str(saved), "-n", "ExpName", "--device", "cpu"]
+    steps = FEWER.replace("total_steps=12", "total_steps=1").replace("save_step=12", "save_step=1").replace("lr=3.0e-2", "lr=0.0")
+    assert main(["-m", "train", *words, "-o", steps]) == 0
+    begun, ended = checkpoint.load(saved), checkpoint.load(EXPDIR / "states-1.ckpt")
+    for part in ("Downstream", "Featurizer"):
+        for name, value in begun[part].items():
+            torch.testing.assert_close(ended[part][name], value, rtol=0, atol=0)
