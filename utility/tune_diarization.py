@@ -11,7 +11,6 @@ The first line is the honest score: the setting was chosen on dev, while the mod
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,10 +99,12 @@ def result_name(setting: Setting) -> str:
 
 def _settings(folder: Path) -> tuple[float, Setting | None]:
     """Seconds per frame, and what was chosen on dev; of S3PRL's folders, which have neither, only the file frame_shift is read."""
+    import yaml
+
     from utility.metrics.diarization_tuning import SETTINGS, Setting
 
     if (folder / SETTINGS).is_file():
-        known = json.loads((folder / SETTINGS).read_text())
+        known = yaml.safe_load((folder / SETTINGS).read_text())
         return known["frame_shift"] / known["sample_rate"], Setting(**known["chosen_on_dev"]) if known["chosen_on_dev"] else None
     file = folder.parent / "frame_shift"
     if not file.is_file() or not file.read_text().strip().isdigit():

@@ -18,6 +18,7 @@ CORPORA = {
     "quesst": "QUESST 2014 with queries and ground truth: query by example",
     "spoken_qa": "questions about passages in the layout of NMSQA: spoken question answering",
     "slue_sqa5": "the same in the layout of SLUE SQA-5",
+    "libri2mix": "Libri2Mix, conversations of two speakers in noise: speaker diarization",
 }
 
 

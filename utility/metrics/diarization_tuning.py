@@ -13,7 +13,7 @@ from utility.metrics.diarization import DiarizationScore, Speakers, pooled, scor
 from utility.metrics.rttm import active, turns_of
 
 THRESHOLDS, MEDIANS = (0.3, 0.4, 0.5, 0.6, 0.7), (1, 11)
-PREDICTIONS, SETTINGS, HDF5_NAME = "predictions", "settings.json", "T_hat"
+PREDICTIONS, SETTINGS, HDF5_NAME = "predictions", "settings.yaml", "T_hat"
 
 
 @dataclass(frozen=True)

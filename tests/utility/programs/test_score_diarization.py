@@ -62,7 +62,7 @@ def scored(tmp_path: Path) -> tuple[Path, Path, Path]:
         (tmp_path / split / "rttm").write_text("SPEAKER r 1 0.50 1.00 <NA> <NA> s <NA>\n")
         data.append(tmp_path / split)
     known = {"frame_shift": 160, "sample_rate": 16000, "chosen_on_dev": {"threshold": 0.4, "median": 1}}
-    (folder / "scoring/settings.json").write_text(json.dumps(known))
+    (folder / "scoring/settings.yaml").write_text(json.dumps(known))
     return tmp_path / "exp", *data
 
 
@@ -91,7 +91,7 @@ def test_a_folder_of_s3prl(scored, tmp_path: Path, capsys):
     expdir, test, _ = scored
     old = tmp_path / "old"
     (expdir / "results/best-states-dev").rename(old)
-    (old / "scoring/settings.json").unlink()
+    (old / "scoring/settings.yaml").unlink()
     assert tune_diarization.main([str(old), str(test)]) == 2
     assert "does not say how many samples" in capsys.readouterr().err
     (old / "frame_shift").write_text("160\n")
