@@ -34,6 +34,9 @@ class UtteranceClassifier(CorpusTask):
         tag: what the tags of the logger begin with.
         heads: what ``modelrc.select`` may name.
         separator, extension: of the columns, and of the names, of the files of answers.
+        answers_in_training: files of answers are written of the training split, too.
+        single_precision: accuracies are rounded to single precision, as S3PRL logs them for most tasks.
+        loss_tag: what the logger calls the loss.
         vocabularies: the possible answers to each question, in the order of the outputs.
     """
 
@@ -42,6 +45,9 @@ class UtteranceClassifier(CorpusTask):
     tag: str
     heads: ClassVar[Mapping[str, Head]] = {"UtteranceLevel": UtteranceLevel}
     separator, extension = " ", "txt"
+    answers_in_training = True
+    single_precision = False
+    loss_tag = "loss"
 
     def build(self, upstream_dim: int, modelrc: Mapping[str, Any], vocabularies: Vocabularies) -> None:
         """Makes the model; a checkpoint that is loaded later brings its own vocabularies.
@@ -134,10 +140,10 @@ class UtteranceClassifier(CorpusTask):
         self, split: str, records: dict[str, list], logger: Any, global_step: int, batch_ids: list[int], total_batch_num: int, **kwargs: Any
     ) -> Outcome:
         """Logs loss and accuracy, appends to ``log.log``, writes the files of answers; a better dev accuracy gives ``dev-best.ckpt``."""
-        means = {name: sum(records[name]) / len(records[name]) for name in ("loss", "acc")}
-        for name, value in means.items():
+        loss, accuracy = (sum(records[name]) / len(records[name]) for name in ("loss", "acc"))
+        accuracy = torch.tensor(accuracy).item() if self.single_precision else accuracy
+        for name, value in ((self.loss_tag, loss), ("acc", accuracy)):
             logger.add_scalar(f"{self.tag}/{split}-{name}", value, global_step=global_step)
-        accuracy = means["acc"]
         print(f"{split} acc: {accuracy}")
 
         best = split == "dev" and bool(torch.tensor(accuracy) > self.best_score.cpu())
@@ -145,9 +151,9 @@ class UtteranceClassifier(CorpusTask):
             self.best_score.fill_(accuracy)
         self.results_dir.mkdir(parents=True, exist_ok=True)
         log_score(self.results_dir, split, global_step, accuracy, best)
-        for what in ("predict", "truth"):
+        for what in ("predict", "truth") if self.answers_in_training or split != self.train_split else ():
             self._write_answers(f"{self.answers_of(split)}_{what}.{self.extension}", records["filename"], records[what])
-        scores = {"acc": Score(accuracy, higher_is_better=True), "loss": Score(means["loss"], higher_is_better=False, unit="nats")}
+        scores = {"acc": Score(accuracy, higher_is_better=True), "loss": Score(loss, higher_is_better=False, unit="nats")}
         return Outcome(save_names=["dev-best.ckpt"] if best else [], scores={**scores, **self.further_scores(records)})
 
     def answers_of(self, split: str) -> str:

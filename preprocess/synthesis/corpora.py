@@ -14,6 +14,8 @@ CORPORA = {
     "speech_commands": "Speech Commands v0.01 with its test archive: keyword spotting",
     "librispeech": "LibriSpeech with phone alignments and lexicon: speech and phoneme recognition, phone classification",
     "snips": "Audio SNIPS, commands with slots: slot filling",
+    "fluent_commands": "Fluent Speech Commands, commands with three slots: intent classification",
+    "iemocap": "IEMOCAP, acted emotions in five sessions: emotion recognition",
     "voxceleb1": "VoxCeleb1 with its split and trials: speaker identification and verification",
     "quesst": "QUESST 2014 with queries and ground truth: query by example",
     "spoken_qa": "questions about passages in the layout of NMSQA: spoken question answering",
