@@ -144,7 +144,8 @@ class DownstreamBase(nn.Module):
     def inference(self, features: list[Tensor], names: list[str]) -> list[dict[str, Any]]:
         """Answers for a user's own recordings: one JSON-serialisable dict per item of the batch.
 
-        For ``inference_inputs = "pairs"`` the batch is one pair, and the list has one dict.
+        For ``inference_inputs = "pairs"`` the batch is one pair, and the list has one dict. A task with a method ``pieces(wav)``, which
+        cuts a recording into a list of waveforms, gets the features of each piece and the one name.
         """
         raise NotImplementedError
 
