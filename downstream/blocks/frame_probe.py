@@ -68,8 +68,8 @@ class FrameProbe(CorpusTask):
         **kwargs: Any,
     ):
         super().__init__(expdir, **kwargs)
-        check_sections(downstream_expert, ("datarc", "modelrc"), ("datarc",), source=SOURCE)
-        self.datarc, modelrc = downstream_expert["datarc"], dict(downstream_expert.get("modelrc", {}))
+        check_sections(downstream_expert, ("datarc", "modelrc"), ("datarc",), source=SOURCE, null=("modelrc",))
+        self.datarc, modelrc = downstream_expert["datarc"], dict(downstream_expert.get("modelrc") or {})
         check_fields(self.datarc, (*DATA_FIELDS, *OPTIONAL_FIELDS), DATA_FIELDS[3:], source=f"{SOURCE}.datarc")
         check_counts(self.datarc, LEAST, source=f"{SOURCE}.datarc")
         check_texts(self.datarc, DATA_FIELDS[:3], source=f"{SOURCE}.datarc")

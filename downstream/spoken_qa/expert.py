@@ -55,8 +55,8 @@ class DownstreamExpert(CorpusTask):
         **kwargs: Any,
     ):
         super().__init__(expdir, **kwargs)
-        check_sections(downstream_expert, ("datarc", "modelrc", "decoding"), ("datarc",), source=SOURCE)
-        self.datarc, modelrc, decoding = (downstream_expert.get(field, {}) for field in ("datarc", "modelrc", "decoding"))
+        check_sections(downstream_expert, ("datarc", "modelrc", "decoding"), ("datarc",), source=SOURCE, null=("modelrc", "decoding"))
+        self.datarc, modelrc, decoding = (downstream_expert.get(field) or {} for field in ("datarc", "modelrc", "decoding"))
         check_fields(self.datarc, _DATA, ("batch_size",), source=f"{SOURCE}.datarc")
         check_fields(modelrc, {*_HEAD, "step_ms"}, source=f"{SOURCE}.modelrc")
         check_fields(decoding, keywords_of(Decoder), source=f"{SOURCE}.decoding")

@@ -86,8 +86,12 @@ def check_counts(given: Mapping[str, Any], least: Mapping[str, int], *, source: 
         raise ConfigError(faults, source)
 
 
-def check_sections(given: Mapping[str, Any], names: Iterable[str], required: Iterable[str] = (), *, source: str) -> None:
+def check_sections(
+    given: Mapping[str, Any], names: Iterable[str], required: Iterable[str] = (), *, source: str, null: Iterable[str] = ()
+) -> None:
     """Refuses a field of ``names`` that is no section of fields; fields that are absent pass, unless they are ``required``.
+
+    Those in ``null`` may also be null, which is what yaml makes of a section whose lines are all comments.
 
     Raises:
         ConfigError: there is at least one fault.
@@ -95,7 +99,8 @@ def check_sections(given: Mapping[str, Any], names: Iterable[str], required: Ite
     if not isinstance(given, Mapping):
         raise ConfigError(f"{given!r} is not a section of fields", source)
     faults = [f"field {name!r} is missing" for name in required if name not in given]
-    faults += [f"{name} is {given[name]!r}, not a section of fields" for name in names if not isinstance(given.get(name, {}), Mapping)]
+    found = {name: given.get(name, {}) for name in names if name not in null or given.get(name) is not None}
+    faults += [f"{name} is {value!r}, not a section of fields" for name, value in found.items() if not isinstance(value, Mapping)]
     if faults:
         raise ConfigError(faults, source)
 

@@ -89,6 +89,7 @@ def test_texts_and_lists():
 
 def test_sections():
     check_sections({"a": {}, "c": 5}, ("a", "b"), ("a",), source="here")
+    check_sections({"a": None}, ("a", "b"), source="here", null=("a", "b"))
     for given, sentence in (
         ({"a": None}, "a is None, not a section of fields"),
         ({}, "field 'a' is missing"),
