@@ -93,6 +93,7 @@ class UtteranceClassifier(CorpusTask):
         Raises:
             ConfigError: the corpus has been read with others.
         """
+        vocabularies = {question: list(answers) for question, answers in vocabularies.items()}
         if vocabularies == self.vocabularies:
             return
         if self._corpora:
@@ -100,8 +101,8 @@ class UtteranceClassifier(CorpusTask):
             raise ConfigError(
                 f"the corpus has other classes ({', '.join(changed)}) than the one that the checkpoint was trained on", self.datarc_source
             )
-        self.vocabularies = {question: list(answers) for question, answers in vocabularies.items()}
-        self.model = self._head().to(self.projector.weight.device)
+        self.vocabularies = vocabularies
+        self.model = self._head().to(self.projector.weight.device).train(self.training)
 
     def logits(self, features: list[Tensor]) -> Tensor:
         """List of (T_i, D) -> (B, answers to all questions)."""
@@ -142,7 +143,9 @@ class UtteranceClassifier(CorpusTask):
         """Logs loss and accuracy, appends to ``log.log``, writes the files of answers; a better dev accuracy gives ``dev-best.ckpt``."""
         loss, accuracy = (sum(records[name]) / len(records[name]) for name in ("loss", "acc"))
         accuracy = torch.tensor(accuracy).item() if self.single_precision else accuracy
-        for name, value in ((self.loss_tag, loss), ("acc", accuracy)):
+        further = self.further_scores(records)
+        logged = {self.loss_tag: loss, "acc": accuracy, **{name: score.value for name, score in further.items()}}
+        for name, value in logged.items():
             logger.add_scalar(f"{self.tag}/{split}-{name}", value, global_step=global_step)
         print(f"{split} acc: {accuracy}")
 
@@ -154,7 +157,7 @@ class UtteranceClassifier(CorpusTask):
         for what in ("predict", "truth") if self.answers_in_training or split != self.train_split else ():
             self._write_answers(f"{self.answers_of(split)}_{what}.{self.extension}", records["filename"], records[what])
         scores = {"acc": Score(accuracy, higher_is_better=True), "loss": Score(loss, higher_is_better=False, unit="nats")}
-        return Outcome(save_names=["dev-best.ckpt"] if best else [], scores={**scores, **self.further_scores(records)})
+        return Outcome(save_names=["dev-best.ckpt"] if best else [], scores={**scores, **further})
 
     def answers_of(self, split: str) -> str:
         """What the names of a split's files of answers begin with."""

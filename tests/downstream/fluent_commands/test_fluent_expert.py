@@ -79,7 +79,8 @@ def test_a_checkpoint_answers_without_its_corpus(small: Path, tmp_path: Path):
     state = make(tmp_path, small, mode="train").state_dict()
     torch.save(state, tmp_path / "state.pt")
     expert = make(tmp_path, mode="inference")
-    expert.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    expert.eval().load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert not any(module.training for module in expert.modules())
     (answer,) = expert.inference([torch.randn(9, 6)], ["a.wav"])
     assert list(answer) == ["file", "action", "object", "location"]
     for slot in ("action", "object", "location"):
