@@ -198,7 +198,7 @@ class DownstreamExpert(CorpusTask):
                 "%s: %d of %d recordings %s; the %d trials with them are left out", split, (~there).sum(), len(there), what, (~kept).sum()
             )
         table = torch.stack([torch.zeros(width) if vector is None else vector for vector in vectors])
-        scores = cosine_scores(table, trials.first[kept], trials.second[kept])
+        scores = cosine_scores(table.numpy(), trials.first[kept], trials.second[kept])
         names = [name for name, used in zip(trials.pair_names, kept, strict=True) if used]
         self.results_dir.mkdir(parents=True, exist_ok=True)
         self._write(f"{split}_predict.txt", names, scores.tolist())

@@ -303,8 +303,8 @@ def test_scores_are_cosines_in_the_order_of_the_trials(monkeypatch: pytest.Monke
     vectors = torch.nn.functional.normalize(torch.from_numpy(rng.normal(size=(9, 4)).astype(np.float32)))
     first, second = rng.integers(9, size=(2, 30))
     expected = [float(vectors[a] @ vectors[b]) for a, b in zip(first, second, strict=True)]
-    np.testing.assert_allclose(cosine_scores(vectors, first, second), expected, rtol=1e-5, atol=1e-6)
-    assert cosine_scores(vectors, first[:0], second[:0]).shape == (0,)
+    np.testing.assert_allclose(cosine_scores(vectors.numpy(), first, second), expected, rtol=1e-5, atol=1e-6)
+    assert cosine_scores(vectors.numpy(), first[:0], second[:0]).shape == (0,)
 
 
 def test_everything_is_looked_at_when_a_training_begins(tones, tmp_path: Path):
