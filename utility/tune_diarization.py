@@ -59,9 +59,9 @@ def scoring_folder(expdir: Path) -> Path:
     Raises:
         DataError: there is no evaluation, or there are several and none is of the best checkpoint.
     """
-    if (expdir / SCORING / "predictions").is_dir():
-        return expdir / SCORING
     found = sorted(path.parent for path in expdir.glob(f"results/*/{SCORING}/predictions"))
+    if not found and (expdir / SCORING / "predictions").is_dir():
+        return expdir / SCORING
     preferred = [path for path in found if path.parent.name == BEST] or found
     if len(preferred) == 1:
         return preferred[0]

@@ -60,7 +60,8 @@ class DownstreamExpert(CorpusTask):
         self.chosen: Setting | None = None
         self.register_load_state_dict_pre_hook(_accept_without_choice)
         self._training = kwargs.get("mode") == "train"
-        self._note_frame_shift()
+        if kwargs.get("mode") != "inference":
+            self._note_frame_shift()
         self.read_ahead()
 
     def _note_frame_shift(self) -> None:
