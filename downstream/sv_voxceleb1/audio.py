@@ -26,7 +26,7 @@ SAMPLE_RATE = 16000
 EFFECTS = (("channels", "1"), ("rate", str(SAMPLE_RATE)), ("gain", "-3.0"), ("silence", "1", "0.1", "0.1%", "-1", "0.1", "0.1%"))
 CACHE = "voxceleb1_lengths.jsonl"
 _PENDING = SAMPLE_RATE // 10  # a silence at the end of a piece is kept, but may be cut out of the whole
-_SLACK = SAMPLE_RATE // 2
+_SLACK = SAMPLE_RATE // 10
 _CHUNK, _WORTH_PROCESSES = 64, 1000
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ import pytest
 from downstream.sv_voxceleb1 import evaluate_states
 from downstream.sv_voxceleb1.report import main as report
 
+ENVIRONMENT = {**os.environ, "PYTHON": sys.executable}
 SCORES = {100: (0.3, 0.1), 200: (0.1, 0.4), 300: (0.2, 0.15)}
 
 
@@ -129,5 +132,24 @@ def test_folders(tmp_path: Path, run, capsys: pytest.CaptureFixture):
 def test_scripts_from_another_folder(repo: Path, folder: Path):
     scripts = repo / "downstream/sv_voxceleb1"
     for script, said in (("report.sh", "chosen on test"), ("test_expdirs.sh", "")):
-        done = subprocess.run([scripts / script, folder.name], cwd=folder.parent, capture_output=True, text=True)
+        done = subprocess.run([scripts / script, folder.name], cwd=folder.parent, env=ENVIRONMENT, capture_output=True, text=True)
         assert (done.returncode, said in done.stdout) == (0, True), done.stderr
+
+
+def test_the_printed_loop(repo: Path, folder: Path):
+    """./run_while.sh "./downstream/sv_voxceleb1/test_expdirs.sh FOLDER; sleep 1800;" goes on until it is stopped."""
+    command = f"./downstream/sv_voxceleb1/test_expdirs.sh {folder}; sleep 1800;"
+    environment = {**ENVIRONMENT, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    process = subprocess.Popen([repo / "run_while.sh", command], cwd=repo, env=environment, stderr=subprocess.PIPE, text=True)
+    try:
+        for _ in range(1200):
+            if (folder / "test_predict.txt").is_symlink() or process.poll() is not None:
+                break
+            time.sleep(0.05)
+        assert (folder / "test_predict.txt").is_symlink()
+        assert process.poll() is None
+    finally:
+        process.terminate()
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 143
+    assert f"trial 1: {command}" in said
