@@ -52,6 +52,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Constant]:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_conversations_of_unseen_speakers(repo: Path, small, tmp_path: Path, seed: int):
+    """Measured with seed 1: 0.171, where one speaker all the time has 0.512. On real speech it is worse than that (0.419 and 0.335)."""
     folders, beaten = small
     folder = train(repo, tmp_path, "diarization", CONFIG, override(folders), seed)
     scores = evaluated(folder, "test", BEST)["scores"]
