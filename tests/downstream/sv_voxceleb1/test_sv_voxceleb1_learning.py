@@ -151,8 +151,8 @@ def test_unseen_speakers(small, train, seed: int):
     assert found <= min(beaten, CHANCE) / 2
 
 
-# Speakers of one corpus are told apart among themselves, so that recording conditions do not help; the other speakers are trained on, few of
-# them of the same corpus. Recordings of EmoDB have two seconds at most. Measured: TIMIT 0.31, EmoDB 0.33, where averages have 0.38 and 0.47.
+# Speakers of one corpus are told apart among themselves, so that recording conditions do not help; the other speakers are trained on, few
+# of them of the same corpus. Recordings of EmoDB have two seconds at most. Measured: TIMIT 0.31, EmoDB 0.33; averages have 0.38 and 0.47.
 REAL = (
     ",,config.runner.total_steps=150,,config.runner.eval_step=150,,config.runner.save_step=150,,config.downstream_expert.datarc.num_workers=0,,"
     "config.downstream_expert.datarc.vad_config.min_sec=12000,,config.downstream_expert.datarc.max_timestep=20000,,"
