@@ -59,7 +59,8 @@ def answer_all(pipeline: Pipeline, task: str, paths: list[str], output: str | No
             for line in answers:
                 print(json.dumps(line, ensure_ascii=False, default=_number), file=lines, flush=True)
     if failed:
-        reasons = ((unread, "could not be read"), (failed - unread, "could be read but not used (too short for the upstream, or as said above)"))
+        unused = "could be read but not used (too short for the upstream, or as said above)"
+        reasons = ((unread, "could not be read"), (failed - unread, unused))
         what = ", ".join(f"{count} {reason}" for count, reason in reasons if count)
         log.error("%d of %d recordings have no answer: %s", failed, len(items), what)
     return failed

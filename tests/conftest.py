@@ -43,13 +43,7 @@ _seconds: dict[str, float] = {}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Repetitions with other seeds are left out unless they are asked for; GPU tests are skipped where there is none.
-
-    The tests of a file stay in one of the processes, where they share fixtures, unless the file groups them otherwise.
-    """
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.nodeid.split("::")[0]))
+    """Repetitions with other seeds are left out unless they are asked for; GPU tests are skipped where there is none."""
     if "exhaustive" not in config.getoption("markexpr"):
         repeated = [item for item in items if item.get_closest_marker("exhaustive")]
         config.hook.pytest_deselected(items=repeated)

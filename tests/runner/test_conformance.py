@@ -34,11 +34,7 @@ def smallest_form(name: str):
     return importlib.import_module(f"tests.downstream.{name}.conformance")
 
 
-def every_variant() -> list:
-    """All tasks; each is tested by one process."""
-    found = [(name, variant) for name in sorted(TASKS) for variant in getattr(smallest_form(name), "VARIANTS", (None,))]
-    ids = ["-".join(filter(None, pair)) for pair in found]
-    return [pytest.param(pair, id=one, marks=pytest.mark.xdist_group(f"conformance {one}")) for pair, one in zip(found, ids, strict=True)]
+VARIANTS = [(name, variant) for name in sorted(TASKS) for variant in getattr(smallest_form(name), "VARIANTS", (None,))]
 
 
 class Conforming:
@@ -73,7 +69,7 @@ class Conforming:
             assert rank.wait() == 0, rank.err
 
 
-@pytest.fixture(scope="module", params=every_variant())
+@pytest.fixture(scope="module", params=VARIANTS, ids=lambda pair: "-".join(filter(None, pair)))
 def task(request, server, tmp_path_factory) -> Conforming:
     return Conforming(*request.param, server, tmp_path_factory.mktemp(request.param[0]))
 
