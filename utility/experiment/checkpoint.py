@@ -23,7 +23,7 @@ from utility.errors import CheckpointError, did_you_mean, nearest
 from utility.experiment.killpoints import reach
 from utility.experiment.plain import from_plain, to_plain
 from utility.experiment.states import list_states
-from utility.experiment.unpickle import DamagedCheckpointError, load_foreign
+from utility.experiment.unpickle import DamagedCheckpointError, is_zip, load_foreign
 
 logger = logging.getLogger(__name__)
 
@@ -159,7 +159,7 @@ def _verify(path: Path) -> None:
 
 
 def _read(path: Path) -> Any:
-    if not zipfile.is_zipfile(path):
+    if not is_zip(path):
         return load_foreign(path)
     try:
         _verify(path)

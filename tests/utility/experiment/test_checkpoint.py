@@ -184,12 +184,13 @@ def damage(path: Path, how: str) -> None:
     if how == "flipped":
         place = data.index(np.float32(7.25).tobytes() * 4)
         data[place + 1] ^= 1
-    path.write_bytes(
-        {"truncated": data[: len(data) // 2], "empty": b"", "flipped": data, "text": b"hello\n", "zeros": bytes(len(data))}[how]
-    )
+    if how == "disks":  # the file says that it goes on on another disk, at which Python's zipfile.is_zipfile raises an error
+        data[data.rindex(b"PK\x06\x07") + 16] ^= 2
+    whole = data if how in ("flipped", "disks") else None
+    path.write_bytes(whole or {"truncated": data[: len(data) // 2], "empty": b"", "text": b"hello\n", "zeros": bytes(len(data))}[how])
 
 
-@pytest.mark.parametrize("how", ["truncated", "empty", "flipped", "text", "zeros"])
+@pytest.mark.parametrize("how", ["truncated", "empty", "flipped", "disks", "text", "zeros"])
 def test_damaged_newest_is_reported_and_passed_over(tmp_path, caplog, how):
     save_steps(tmp_path, 1)
     save({"Step": 2, "Downstream": {"w": torch.full((100,), 7.25)}}, [tmp_path / "states-2.ckpt"])
