@@ -5,7 +5,6 @@ A table ``<folder>/<split>.csv`` has the columns ``,file_path,length,label``; pa
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch.utils.data import Sampler
 
+from downstream.blocks.presence import missing_below
 from utility.errors import DataError, did_you_mean
 from utility.text.files import rows_of
 
@@ -82,29 +82,12 @@ def check_recordings(
     Raises:
         DataError: recordings are missing; how many, and one of them, are named.
     """
-    listings: dict[str, frozenset[str]] = {}
-    missing = []
-    for row in rows:
-        parent, _, name = row.path.rpartition("/")
-        if parent not in listings:
-            listings[parent] = _names_in(Path(corpus, parent))
-        if name not in listings[parent]:
-            missing.append(row.path)
+    missing = missing_below(corpus, (row.path for row in rows))
     if missing:
         raise DataError(
             f"{field}: {len(missing)} of {len(rows)} recordings in the tables of lengths {', '.join(splits)} in {folder} are not below "
             f"{corpus}, such as {missing[0]}; this makes the tables anew: {_command(Path(folder), splits, corpus)}"
         )
-
-
-def _names_in(folder: Path) -> frozenset[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return frozenset(entry.name for entry in entries)
-    except (FileNotFoundError, NotADirectoryError):
-        return frozenset()
-    except OSError as error:
-        raise DataError(f"folder {folder} cannot be read: {error.strerror}") from error
 
 
 def form_batches(utterances: Sequence[TableRow], size: int) -> list[list[TableRow]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from downstream.blocks.presence import missing_below
 from utility.audio.io import audio_info, load_audio
 from utility.errors import DataError
 
@@ -102,24 +102,7 @@ def check_recordings(root: str | Path, paths: Iterable[str], listed_in: str) -> 
     Raises:
         DataError: recordings are missing; how many, and one of them, are named.
     """
-    present: dict[str, frozenset[str]] = {}
-    missing, total = [], 0
-    for path in paths:
-        parent, _, name = path.rpartition("/")
-        if parent not in present:
-            present[parent] = _names_in(Path(root, parent))
-        total += 1
-        if name not in present[parent]:
-            missing.append(path)
+    paths = list(paths)
+    missing = missing_below(root, paths)
     if missing:
-        raise DataError(f"{listed_in} names {total} recordings, {len(missing)} of which are not below {root}, such as {missing[0]}")
-
-
-def _names_in(folder: Path) -> frozenset[str]:
-    try:
-        with os.scandir(folder) as entries:
-            return frozenset(entry.name for entry in entries)
-    except (FileNotFoundError, NotADirectoryError):
-        return frozenset()
-    except OSError as error:
-        raise DataError(f"folder {folder} cannot be read: {error.strerror}") from error
+        raise DataError(f"{listed_in} names {len(paths)} recordings, {len(missing)} of which are not below {root}, such as {missing[0]}")

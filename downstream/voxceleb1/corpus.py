@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from downstream.blocks.presence import names_in
 from downstream.blocks.recordings import Recording
 from utility.errors import DataError, did_you_mean
 from utility.experiment.texts import write_text
@@ -118,7 +119,7 @@ class Places:
             if line.speaker not in present[number]:
                 return False
             if (number, video) not in listed:
-                listed[number, video] = _names_in(root / folders[number] / "wav" / video)
+                listed[number, video] = names_in(root / folders[number] / "wav" / video)
             return file in listed[number, video]
 
         numbers = range(len(folders))
@@ -187,7 +188,3 @@ def _kept(path: Path) -> Mapping:
 def _entries(folder: Path) -> list[os.DirEntry]:
     with os.scandir(folder) as entries:
         return [entry for entry in entries if not entry.name.startswith(".")]
-
-
-def _names_in(folder: Path) -> frozenset[str]:
-    return frozenset(entry.name for entry in _entries(folder)) if folder.is_dir() else frozenset()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from downstream.blocks import length_buckets
+from downstream.blocks import presence
 from downstream.blocks.length_buckets import TableRow, check_recordings, form_batches, published_batches, read_lengths
 from preprocess.generate_len_for_bucket import write_table
 from utility.errors import DataError
@@ -88,7 +88,7 @@ def test_recordings_that_are_gone_are_counted(tmp_path: Path, monkeypatch: pytes
     check_recordings(there, "data/len", ["a"], tmp_path)
     gone = [*there, TableRow("a/2/1.flac", 4), TableRow("b/7/0.flac", 3), TableRow("b/7/1.flac", 2)]
     listed, scandir = [], os.scandir
-    monkeypatch.setattr(length_buckets.os, "scandir", lambda folder: listed.append(folder) or scandir(folder))
+    monkeypatch.setattr(presence.os, "scandir", lambda folder: listed.append(folder) or scandir(folder))
     with pytest.raises(DataError) as caught:
         check_recordings(gone, "data/len", ["a", "b"], tmp_path, "datarc.bucket_file")
     said = str(caught.value)
