@@ -15,6 +15,7 @@ from torch.nn.utils.rnn import pad_sequence
 from downstream.blocks.heads import build_head, sequence_heads
 from downstream.blocks.recurrent import RNNs
 from downstream.blocks.wav2letter import Wav2Letter
+from tests.downstream.recorded import by_formula
 from utility.errors import ConfigError, UnknownNameError
 from utility.experiment import checkpoint
 
@@ -53,10 +54,7 @@ def test_recorded_wav2letter(golden):
         np.load(folder / "outputs.npz"),
     )
     head = Wav2Letter(**params["kwargs"])
-    with torch.no_grad():
-        for number, weight in enumerate(head.parameters()):
-            place = torch.arange(weight.numel(), dtype=torch.float64)
-            weight.copy_((params["formula_init"] * torch.sin(0.37 * place + 0.11 * number)).view_as(weight))
+    by_formula(head, params["formula_init"])
     logits, lengths = head(torch.from_numpy(inputs["x"]), torch.from_numpy(inputs["len"]))
     np.testing.assert_allclose(logits.detach(), outputs["y0"], rtol=1e-4, atol=1e-5)
     assert lengths.tolist() == outputs["y1"].tolist()

@@ -7,14 +7,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
 
 from downstream.emotion.corpus import CLASSES
 from downstream.emotion.expert import DownstreamExpert
+from downstream.emotion.model import MODELS
 from tests.downstream.emotion.layouts import lay_out_emodb, with_lists, write_corpus
-from tests.downstream.recorded import Log, assert_recorded_logs, assert_recorded_step
+from tests.downstream.recorded import Log, assert_recorded_logs, assert_recorded_step, by_formula, params_of
 from utility.errors import ConfigError, DataError, UnknownNameError
 from utility.experiment import checkpoint
 
@@ -45,9 +47,23 @@ def test_recorded_logs(golden, tmp_path: Path, capsys: pytest.CaptureFixture):
     assert_recorded_logs(partial(make, tmp_path / "run"), golden("tasks/logs/log_records"), "emotion", capsys)
 
 
-def test_the_length_of_a_batch_may_be_anything(tmp_path: Path):
+@pytest.mark.parametrize("case", ["er_deepnet", "er_fcn_formula_weights"])
+def test_recorded_model(golden, case: str):
+    folder = golden(f"tasks/heads/{case}")
+    params, x = params_of(folder), torch.from_numpy(np.load(folder / "inputs.npz")["x"])
+    model = MODELS[params["cls"]](**params["kwargs"]).eval()
+    if "formula_init" in params:
+        by_formula(model, params["formula_init"])
+    else:
+        model.load_state_dict(torch.load(folder / "state.pt", weights_only=True))
+    logits = model(x, torch.full((len(x),), x.size(1)))
+    np.testing.assert_allclose(logits.detach(), np.load(folder / "outputs.npz")["y0"], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_length_of_a_batch_may_be_anything(tmp_path: Path, model: str):
     """S3PRL's mask fits only some lengths."""
-    deep = {"model_type": "CNNSelfAttention", "hidden_dim": 5, "kernel_size": 5, "padding": 2, "pooling": 3}
+    deep = {"model_type": model, "hidden_dim": 5, "kernel_size": 5, "padding": 2, "pooling": 3}
     expert = make(tmp_path, modelrc={"projector_dim": 6, "select": "DeepModel", "DeepModel": deep}).eval()
     for frames in range(1, 40):
         logits = expert.logits([torch.randn(frames, 6), torch.randn(12, 6)])
