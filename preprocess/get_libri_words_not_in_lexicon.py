@@ -15,6 +15,7 @@ if __package__ in (None, ""):
     import _root  # noqa: F401
 
 from utility.errors import DataError, UsageError, program
+from utility.text.files import lines_of
 
 SUFFIX = ".trans.txt"
 
@@ -25,7 +26,7 @@ def lexicon_words(path: Path) -> set[str]:
     Raises:
         DataError: it cannot be read or is empty.
     """
-    words = {columns[0].upper() for line in _lines(path) if (columns := line.split(maxsplit=1))}
+    words = {columns[0].upper() for line in lines_of(path, "lexicon") if (columns := line.split(maxsplit=1))}
     if not words:
         raise DataError(f"lexicon {path} is empty")
     return words
@@ -33,22 +34,13 @@ def lexicon_words(path: Path) -> set[str]:
 
 def transcript_words(path: Path) -> set[str]:
     """The words of one ``<speaker>-<chapter>.trans.txt``, in capitals; the first column is the utterance."""
-    return {word for line in _lines(path) for word in line.upper().split()[1:]}
+    return {word for line in lines_of(path, "transcript") for word in line.upper().split()[1:]}
 
 
 def missing_words(transcripts: Iterable[Path], lexicon: set[str], jobs: int) -> list[str]:
     """Words of the transcripts outside the lexicon, sorted."""
     with ThreadPoolExecutor(jobs) as pool:
         return sorted(set().union(*pool.map(transcript_words, transcripts)) - lexicon)
-
-
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no UTF-8 text") from error
 
 
 def run(args: argparse.Namespace) -> None:

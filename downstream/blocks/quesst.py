@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utility.errors import DataError, did_you_mean
+from utility.text.files import lines_of
 
 FIELD = "config.downstream_expert.datarc.dataset_root"
 DOCUMENTS = "utterances"
@@ -75,12 +76,9 @@ def _listed(root: Path, kind: str, language: str) -> list[str]:
 
 def _lines(path: Path) -> list[tuple[str, str]]:
     """(path below the root, language) of each line; the first folder of a path is the root's own name."""
-    try:
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{FIELD}: cannot read the list {path}: {getattr(error, 'strerror', None) or error}; {_MORE}") from error
     found = []
-    for number, fields in enumerate(lines, start=1):
+    for number, line in enumerate(lines_of(path, "list", FIELD, _MORE), start=1):
+        fields = line.split()
         if not fields:
             continue
         if len(fields) != 2:

@@ -7,25 +7,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
-from torch.utils.data import DataLoader
-
 from downstream.blocks.corpus_task import SOURCE
 from downstream.blocks.heads import UtteranceLevel
-from downstream.blocks.recordings import Recording, recording_loader
-from downstream.blocks.utterance_classifier import UtteranceClassifier, Vocabularies
+from downstream.blocks.recording_classifier import RecordingClassifier
+from downstream.blocks.recordings import Recording
+from downstream.blocks.utterance_classifier import Vocabularies
 from downstream.interfaces import Score
 from utility.errors import ConfigError
-from utility.training.fields import check_counts, check_fields
 
 from .corpus import CLASSES, classes_of, list_of, read_list, recordings_of
 from .model import DeepModel
 
-SIZES = ("train_batch_size", "eval_batch_size")
 # S3PRL's configs also say whether to keep all recordings in memory, which nothing here does.
-FIELDS = {"root", "meta_data", "test_fold", "valid_ratio", "num_workers", "pre_load", *SIZES}
+FIELDS = {"root", "meta_data", "test_fold", "valid_ratio", "pre_load"}
 
 
-class DownstreamExpert(UtteranceClassifier):
+class DownstreamExpert(RecordingClassifier):
     """Projector, pooling and linear classifier over four emotions; the metric is accuracy ("weighted"), with unweighted accuracy beside it.
 
     Args:
@@ -38,8 +35,6 @@ class DownstreamExpert(UtteranceClassifier):
     """
 
     heads: ClassVar = {"UtteranceLevel": UtteranceLevel, "DeepModel": DeepModel}
-    answers_in_training = False
-    single_precision = True
 
     def __init__(
         self,
@@ -52,9 +47,7 @@ class DownstreamExpert(UtteranceClassifier):
         **kwargs: Any,
     ):
         super().__init__(expdir, mode=mode, **kwargs)
-        self.datarc = downstream_expert["datarc"]
-        check_fields(self.datarc, FIELDS, SIZES, source=f"{SOURCE}.datarc")
-        check_counts(self.datarc, {**dict.fromkeys(SIZES, 1), "num_workers": 0}, source=f"{SOURCE}.datarc")
+        self.take_datarc(downstream_expert["datarc"], FIELDS)
         self._valid_ratio = _ratio(self.datarc.get("valid_ratio", 0.2))
         self.fold = str(downstream_variant or self.datarc.get("test_fold") or "fold1")
         self.tag = f"{Path(__file__).resolve().parent.name}-{self.fold}"
@@ -85,12 +78,6 @@ class DownstreamExpert(UtteranceClassifier):
         """
         (root,) = self.needed("root")
         return recordings_of(root, self._meta_data, self.fold, split, self._valid_ratio, self.vocabularies["emotion"])
-
-    def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
-        """Batches of ``(wavs, labels, names)``. Only the training split is shuffled."""
-        training = split == self.train_split
-        size = self.datarc[SIZES[not training]]
-        return recording_loader(self.corpus_of(split), size, self.datarc.get("num_workers", 0), shuffle=training)
 
     def answers_of(self, split: str) -> str:
         """``<split>_<fold>``."""

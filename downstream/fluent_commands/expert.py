@@ -6,20 +6,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import DataLoader
-
-from downstream.blocks.corpus_task import SOURCE
-from downstream.blocks.recordings import Recording, recording_loader
-from downstream.blocks.utterance_classifier import UtteranceClassifier, Vocabularies
+from downstream.blocks.recording_classifier import RecordingClassifier
+from downstream.blocks.recordings import Recording
+from downstream.blocks.utterance_classifier import Vocabularies
 from utility.errors import DataError
-from utility.training.fields import check_counts, check_fields
 
 from .corpus import SLOTS, read_table, recordings_of, table_of, vocabularies_of
 
-SIZES = ("train_batch_size", "eval_batch_size")
 
-
-class DownstreamExpert(UtteranceClassifier):
+class DownstreamExpert(RecordingClassifier):
     """Projector, pooling and linear classifier with the values of three slots side by side; a command is right if all three are.
 
     Args:
@@ -32,7 +27,7 @@ class DownstreamExpert(UtteranceClassifier):
 
     tag = Path(__file__).resolve().parent.name
     separator, extension = ",", "csv"
-    single_precision = True
+    answers_in_training = True
     loss_tag = "intent_loss"
 
     def __init__(
@@ -45,9 +40,7 @@ class DownstreamExpert(UtteranceClassifier):
         **kwargs: Any,
     ):
         super().__init__(expdir, mode=mode, **kwargs)
-        self.datarc = downstream_expert["datarc"]
-        check_fields(self.datarc, {"file_path", "num_workers", *SIZES}, SIZES, source=f"{SOURCE}.datarc")
-        check_counts(self.datarc, {**dict.fromkeys(SIZES, 1), "num_workers": 0}, source=f"{SOURCE}.datarc")
+        self.take_datarc(downstream_expert["datarc"], {"file_path"})
         vocabularies = self._of_training() if mode == "train" else {slot: ["?"] for slot in SLOTS}
         self.build(upstream_dim, downstream_expert["modelrc"], vocabularies)
         self.read_ahead()
@@ -77,9 +70,3 @@ class DownstreamExpert(UtteranceClassifier):
         """
         (root,) = self.needed("file_path")
         return recordings_of(root, split, self.vocabularies)
-
-    def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
-        """Batches of ``(wavs, labels, names)``; a label is three numbers. Only the training split is shuffled."""
-        training = split == self.train_split
-        size = self.datarc[SIZES[not training]]
-        return recording_loader(self.corpus_of(split), size, self.datarc.get("num_workers", 0), shuffle=training)

@@ -10,6 +10,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from utility.errors import DataError
+from utility.training.pools import cancelling
 
 from .distances import Metric
 from .dtw import Path, Warping, first_column
@@ -154,12 +155,8 @@ def search_all(
     Returns:
         (Q, N) float64.
     """
-    with threadpool_limits(1), ThreadPoolExecutor(workers) as pool:
-        try:
-            return np.stack(list(progress(pool.map(lambda read: queries.scores(read()), documents))), axis=1)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with threadpool_limits(1), ThreadPoolExecutor(workers) as pool, cancelling(pool):
+        return np.stack(list(progress(pool.map(lambda read: queries.scores(read()), documents))), axis=1)
 
 
 def normalised_scores(scores: np.ndarray) -> np.ndarray:

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from downstream.blocks.voxceleb import Recording
 from utility.audio.effects import apply_effects
 from utility.audio.io import audio_info, load_audio
+from utility.training.pools import cancelling
 from utility.training.signals import held_back, leave_to_the_main_process
 
 SAMPLE_RATE = 16000
@@ -113,11 +114,8 @@ def _answers(paths: list[str], least: int) -> Iterator[bool]:
     if workers == 1 or len(paths) < _WORTH_PROCESSES:
         yield from map(is_longer, paths, repeat(least))
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=leave_to_the_main_process) as pool:
-        try:
-            with held_back():
-                answers = pool.map(is_longer, paths, repeat(least), chunksize=_CHUNK)
-            yield from answers
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=leave_to_the_main_process)
+    with pool, cancelling(pool):
+        with held_back():
+            answers = pool.map(is_longer, paths, repeat(least), chunksize=_CHUNK)
+        yield from answers

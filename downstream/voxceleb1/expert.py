@@ -7,22 +7,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from torch.utils.data import DataLoader
-
-from downstream.blocks.corpus_task import SOURCE
-from downstream.blocks.recordings import Recording, recording_loader
-from downstream.blocks.utterance_classifier import UtteranceClassifier, Vocabularies
-from utility.training.fields import check_counts, check_fields
+from downstream.blocks.recording_classifier import RecordingClassifier
+from downstream.blocks.recordings import Recording
+from downstream.blocks.utterance_classifier import Vocabularies
 
 from .corpus import Line, Places, places_of, read_list, speakers_of
 
-SIZES = ("train_batch_size", "eval_batch_size")
 # Eight seconds at 16 kHz.
 LONGEST = 128000
 _FIRST_SPEAKER = 10001
 
 
-class DownstreamExpert(UtteranceClassifier):
+class DownstreamExpert(RecordingClassifier):
     """Projector, pooling and linear classifier over the speakers of the corpus; the metric is accuracy.
 
     Args:
@@ -34,8 +30,6 @@ class DownstreamExpert(UtteranceClassifier):
     """
 
     tag = Path(__file__).resolve().parent.name
-    answers_in_training = False
-    single_precision = True
 
     def __init__(
         self,
@@ -47,10 +41,8 @@ class DownstreamExpert(UtteranceClassifier):
         **kwargs: Any,
     ):
         super().__init__(expdir, mode=mode, **kwargs)
-        self.datarc = downstream_expert["datarc"]
-        fields = {"file_path", "meta_data", "max_timestep", "num_workers", *SIZES}
-        check_fields(self.datarc, fields, SIZES, source=f"{SOURCE}.datarc")
-        check_counts(self.datarc, {**dict.fromkeys((*SIZES, "max_timestep"), 1), "num_workers": 0}, source=f"{SOURCE}.datarc")
+        self.take_datarc(downstream_expert["datarc"], {"file_path", "meta_data", "max_timestep"}, counts={"max_timestep"})
+        self.longest = self.datarc.get("max_timestep", LONGEST)
         speakers = speakers_of(self._lines, self.datarc["meta_data"]) if mode == "train" else ["?"]
         self.build(upstream_dim, downstream_expert["modelrc"], {"speaker": speakers})
         self.read_ahead()
@@ -77,10 +69,3 @@ class DownstreamExpert(UtteranceClassifier):
             DataError: corpus or list are missing or are not what they should be.
         """
         return self._places.recordings(self._lines, split, self.vocabularies["speaker"], self.datarc["meta_data"])
-
-    def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
-        """Batches of ``(wavs, labels, names)``. Only the training split is shuffled, and only its recordings are cut."""
-        training = split == self.train_split
-        longest = self.datarc.get("max_timestep", LONGEST) if training else None
-        size = self.datarc[SIZES[not training]]
-        return recording_loader(self.corpus_of(split), size, self.datarc.get("num_workers", 0), shuffle=training, longest=longest)

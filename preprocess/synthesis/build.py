@@ -19,6 +19,7 @@ from typing import Any
 from tqdm import tqdm
 
 from utility.errors import DataError, UsageError, did_you_mean
+from utility.training.pools import cancelling
 
 # Raised by any change that alters what is written.
 VERSION = 1
@@ -190,12 +191,8 @@ def _rendered(corpus: Corpus, items: list[Item], order: Order, out: Path, jobs: 
     if jobs <= 1 or len(items) <= 1:
         yield from zip(items, map(_render, arguments), strict=True)
         return
-    with ProcessPoolExecutor(min(jobs, len(items)), mp_context=get_context("spawn")) as pool:
-        try:
-            yield from zip(items, pool.map(_render, arguments), strict=True)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
+    with ProcessPoolExecutor(min(jobs, len(items)), mp_context=get_context("spawn")) as pool, cancelling(pool):
+        yield from zip(items, pool.map(_render, arguments), strict=True)
 
 
 def _render(arguments: tuple) -> dict[str, Any]:
