@@ -33,7 +33,7 @@ def test_missing_words_are_sorted(tree, jobs, capsys):
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda tree: (tree / "lexicon.txt").unlink(), "lexicon.txt: does not exist"),
+        (lambda tree: (tree / "lexicon.txt").unlink(), "lexicon.txt does not exist"),
         (lambda tree: (tree / "lexicon.txt").write_text("\n"), "lexicon.txt is empty"),
         (lambda tree: (tree / "libri").rename(tree / "other"), "--libri: folder .* does not exist"),
         (lambda tree: [path.unlink() for path in tree.rglob("*.trans.txt")], r"no \*.trans.txt below"),
