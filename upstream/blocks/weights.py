@@ -1,0 +1,124 @@
+"""Weights of published models: where a checkpoint lies, what it holds, and whether it fits.
+
+A file that does not fit is one sentence that names what is missing, unknown or of another shape; nothing is loaded half.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from utility.errors import CheckpointError
+from utility.experiment.download import fetch
+from utility.experiment.unpickle import load_foreign
+
+_SHOWN = 3
+
+
+def local_path(ckpt: str | Path, refresh: bool = False) -> Path:
+    """The local file or folder of a checkpoint given by path or URL; a URL is downloaded once into the cache.
+
+    Raises:
+        DataError: the URL cannot be had.
+        CheckpointError: there is no such file or folder.
+    """
+    if str(ckpt).startswith(("http://", "https://")):
+        return fetch(str(ckpt), refresh=refresh)
+    path = Path(ckpt).expanduser()
+    if not path.exists():
+        raise CheckpointError(f"there is no checkpoint {path}")
+    return path
+
+
+def read_checkpoint(path: Path, families: Iterable[str] = ()) -> dict[Any, Any]:
+    """What a checkpoint of any origin holds, read without executing anything of it.
+
+    Args:
+        path: a torch file, zipped or of the older format, or a pickle.
+        families: see :func:`utility.experiment.unpickle.load_foreign`.
+
+    Raises:
+        CheckpointError: unreadable, damaged, refused, or no dictionary.
+    """
+    content = load_foreign(path, families)
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}, not a dictionary of weights and settings")
+    return content
+
+
+def section(content: Mapping[Any, Any], path: Path, *names: str) -> Any:
+    """The first of these entries of a checkpoint that is there.
+
+    Raises:
+        CheckpointError: none is; the sentence says what there is.
+    """
+    for name in names:
+        if content.get(name) is not None:
+            return content[name]
+    wanted, there = " or ".join(map(repr, names)), ", ".join(map(str, list(content)[:8])) or "nothing"
+    raise CheckpointError(f"{path} is no checkpoint of this upstream: it has no {wanted}; it holds {there}")
+
+
+def renamed(weights: Mapping[str, Tensor], rules: Sequence[tuple[str, str | None]]) -> dict[str, Tensor]:
+    """Weights under other names.
+
+    Args:
+        weights: by their published names.
+        rules: (regular expression for the whole name, replacement or None to drop it); the first that matches counts, and names that
+            none matches stay as they are.
+    """
+    compiled = [(re.compile(pattern), replacement) for pattern, replacement in rules]
+    found: dict[str, Tensor] = {}
+    for name, value in weights.items():
+        for pattern, replacement in compiled:
+            if match := pattern.fullmatch(name):
+                if replacement is not None:
+                    found[match.expand(replacement)] = value
+                break
+        else:
+            found[name] = value
+    return found
+
+
+def load_weights(
+    module: nn.Module, weights: Mapping[str, Any], path: Path, optional: Callable[[str], bool] = lambda name: False, extra_ok: bool = False
+) -> None:
+    """Loads a state dict strictly.
+
+    Args:
+        module: what the weights are for.
+        weights: by the module's names.
+        path: what the sentence calls the file.
+        optional: names that may be missing.
+        extra_ok: names that the module does not have are ignored; so do published loaders that load heads for training along.
+
+    Raises:
+        CheckpointError: weights are missing, unknown, no tensors or of another shape.
+    """
+    own = module.state_dict()
+    missing = [name for name in own if name not in weights and not optional(name)]
+    unknown = [] if extra_ok else [name for name in weights if name not in own]
+    shared = {name: weights[name] for name in own if name in weights}
+    wrong = [
+        f"{name} is {_shape(value)}, not {tuple(own[name].shape)}"
+        for name, value in shared.items()
+        if not isinstance(value, Tensor) or value.shape != own[name].shape
+    ]
+    faults = [("it lacks", missing), ("it has the unknown", unknown), ("of another shape:", wrong)]
+    said = [f"{what} {_some(names)}" for what, names in faults if names]
+    if said:
+        raise CheckpointError(f"the weights of {path} do not fit: " + "; ".join(said))
+    module.load_state_dict(shared, strict=False)
+
+
+def _shape(value: Any) -> str:
+    return str(tuple(value.shape)) if isinstance(value, Tensor) else f"a {type(value).__name__}"
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
