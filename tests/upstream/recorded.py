@@ -109,6 +109,6 @@ class Case:
             padded = torch.from_numpy(self.arrays[f"{key}wavs"]) if f"{key}wavs" in self.arrays else pad_waves(self.batch(name))
             with torch.no_grad():
                 states, frames = PaddedUpstream(upstream)(padded, torch.tensor(recorded["wavs_len"]))
-            assert [each.tolist() for each in frames][0] == recorded["hs_len"]
+            assert frames[0].tolist() == recorded["hs_len"]
             for index, state in enumerate(states):
                 assert_close(state, self.expected(f"{key}hs/{index}"), self.described["tolerance"], f"{self.name} {key}hs/{index}")
