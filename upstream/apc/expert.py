@@ -1,0 +1,54 @@
+"""APC and VQ-APC: unidirectional GRUs over log mel frames."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from upstream.blocks.apc import Apc, ApcConfig
+from upstream.blocks.fields import nested
+from upstream.blocks.hamming_fbank import hamming_fbank
+from upstream.blocks.waves import check_waves
+from upstream.blocks.weights import load_weights, local_path, read_checkpoint, section
+from upstream.interfaces import UpstreamBase
+
+LAYERS_SHOWN = 2  # the published model shows the inputs of its second and third GRU, however many there are
+
+
+class UpstreamExpert(UpstreamBase):
+    """States: the outputs of the first two layers and of the last one, (B, T, hidden_size).
+
+    Args:
+        ckpt: path or URL of a checkpoint with ``config`` and ``model``.
+        model_config: of no effect, since the checkpoint holds its config.
+        refresh: download again.
+        batch_independent: of no effect: the frames of an item never depend on its batch.
+
+    Raises:
+        CheckpointError: the file is none of this model. ConfigError: its config is impossible.
+    """
+
+    batch_independent = True
+
+    def __init__(self, ckpt: str | Path, model_config: None = None, refresh: bool = False, batch_independent: bool = False):
+        super().__init__()
+        path = local_path(ckpt, refresh)
+        content = read_checkpoint(path)
+        config = {"config": section(content, path, "config", "Upstream_Config")}
+        self.features = hamming_fbank(nested(config, path, "config", "data", "audio"), f"{path} data.audio")
+        paras = nested(config, path, "config", "model", "paras")
+        self.model = Apc(self.features.dim, ApcConfig.of(paras, f"{path} model.paras"))
+        load_weights(self.model, nested(content, path, "model"), path)
+
+    def get_downsample_rates(self, key: str) -> int:
+        """Samples per frame."""
+        return self.features.rate
+
+    def forward(self, wavs: list[Tensor]) -> dict[str, Any]:
+        """``hidden_states``, ``last_hidden_state`` (B, T, hidden_size) with zeros as padding; ``lengths`` (B,)."""
+        frames, lengths = self.features(check_waves(wavs, self.features.options.least_samples))
+        layers = self.model.encode(frames, lengths)
+        states = [*layers[:-1][:LAYERS_SHOWN], layers[-1]]
+        return {"hidden_states": states, "last_hidden_state": states[-1], "lengths": lengths}

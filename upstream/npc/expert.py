@@ -1,0 +1,50 @@
+"""NPC: convolutions over log mel frames that do not see the frame they stand for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from upstream.blocks.fields import nested
+from upstream.blocks.hamming_fbank import hamming_fbank
+from upstream.blocks.npc import Npc, NpcConfig
+from upstream.blocks.waves import check_waves
+from upstream.blocks.weights import load_weights, local_path, read_checkpoint, section
+from upstream.interfaces import UpstreamBase
+
+
+class UpstreamExpert(UpstreamBase):
+    """States: block 0, masked convolution 0, block 1 ... and the feature, (B, T, hidden_size).
+
+    Args:
+        ckpt: path or URL of a checkpoint with ``config`` and ``model``.
+        model_config: of no effect, since the checkpoint holds its config.
+        refresh: download again.
+        batch_independent: keep padding zero in every layer; off, it runs through the network like data, as published.
+
+    Raises:
+        CheckpointError: the file is none of this model. ConfigError: its config is impossible.
+    """
+
+    def __init__(self, ckpt: str | Path, model_config: None = None, refresh: bool = False, batch_independent: bool = False):
+        super().__init__()
+        self.batch_independent = batch_independent
+        path = local_path(ckpt, refresh)
+        content = read_checkpoint(path)
+        config = {"config": section(content, path, "config", "Upstream_Config")}
+        self.features = hamming_fbank(nested(config, path, "config", "data", "audio"), f"{path} data.audio")
+        paras = nested(config, path, "config", "model", "paras")
+        self.model = Npc(self.features.dim, NpcConfig.of(paras, f"{path} model.paras"))
+        load_weights(self.model, nested(content, path, "model"), path)
+
+    def get_downsample_rates(self, key: str) -> int:
+        """Samples per frame."""
+        return self.features.rate
+
+    def forward(self, wavs: list[Tensor]) -> dict[str, Any]:
+        """``hidden_states``, ``last_hidden_state`` (B, T, width); ``lengths`` (B,)."""
+        frames, lengths = self.features(check_waves(wavs, self.features.options.least_samples))
+        states = self.model.encode(frames, lengths if self.batch_independent else None)
+        return {"hidden_states": states, "last_hidden_state": states[-1], "lengths": lengths}
