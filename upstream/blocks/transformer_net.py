@@ -1,0 +1,135 @@
+"""A convolution + Transformer net at work: waveforms through the convolutions into the encoder, with fairseq's padding or without any."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from upstream.blocks.conv_layers import frames_of
+from upstream.blocks.transformer_config import TransformerSettings
+from upstream.blocks.transformer_encoder import called, encoder_states, with_final_norm
+from upstream.blocks.transformer_masks import grouped_frames, valid_mask, without_padding
+from upstream.blocks.waves import pad_waves
+
+Masking = Literal["convolutions", "groups"]
+Run = Callable[[Tensor, Tensor | None], Sequence[Tensor]]
+"""(B, T, D) projected features and (B, T) True at valid frames, or None, to states (B, T, D)."""
+
+
+class ConvTransformer(nn.Module):
+    """A net with what is done around it.
+
+    Args:
+        model: of :func:`upstream.blocks.transformer_body.build_body`.
+        settings: of the net.
+        masking: which frames of a padded batch are valid, ``"convolutions"`` (those that the convolutions give an item alone) or
+            ``"groups"`` (:func:`upstream.blocks.transformer_masks.grouped_frames`).
+        feature_grad_mult: scales the gradient that reaches the convolutions; with 0 they are frozen.
+        gradient_checkpointing: recompute activations in the backward pass of train mode, for memory.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        settings: TransformerSettings,
+        masking: Masking,
+        feature_grad_mult: float = 0.0,
+        gradient_checkpointing: bool = False,
+    ):
+        super().__init__()
+        self.model, self.settings, self.masking = model, settings, masking
+        self.feature_grad_mult, self.gradient_checkpointing = feature_grad_mult, gradient_checkpointing
+        model.feature_extractor.requires_grad_(feature_grad_mult > 0)
+
+    @property
+    def maskable(self) -> bool:
+        """Whether a mask makes the encoder blind to padding: not where several convolutions follow each other, whose biases fill it."""
+        return not self.settings.conformer and self.settings.pos_conv_depth == 1
+
+    def frames(self, samples: int) -> int:
+        """The frames of a waveform alone."""
+        return frames_of(samples, self.settings.conv_feature_layers)
+
+    def valid_frames(self, samples: Sequence[int]) -> list[int]:
+        """The frames of each item of a padded batch that its mask leaves."""
+        if self.masking == "groups":
+            return grouped_frames(samples, self.frames(max(samples)))
+        return [self.frames(n) for n in samples]
+
+    def features(self, padded: Tensor) -> Tensor:
+        """Convolutions, (B, L) to (B, T, C)."""
+        mult = self.feature_grad_mult
+        x = padded[:, None]
+        with torch.set_grad_enabled(torch.is_grad_enabled() and mult > 0):
+            for layer in self.model.feature_extractor.conv_layers:
+                x = called(layer, x, self.gradient_checkpointing)
+        if x.requires_grad and mult != 1.0:
+            x.register_hook(lambda gradient: gradient * mult)
+        return x.transpose(1, 2)
+
+    def projected(self, features: Tensor) -> Tensor:
+        """Layer norm and projection, (B, T, C) to (B, T, D)."""
+        output = self.model.feature_projection(features)
+        return output[0] if isinstance(output, tuple) else output
+
+    def encoded(self, x: Tensor, valid: Tensor | None) -> list[Tensor]:
+        """The states of the encoder without its final layer norm, layers + 1 of (B, T, D)."""
+        return encoder_states(self.model.encoder, x, valid, self.settings.layer_norm_first, self.gradient_checkpointing)
+
+    def normed(self, states: list[Tensor]) -> list[Tensor]:
+        """The same with the final layer norm, where the net has one."""
+        return with_final_norm(self.model.encoder, states) if self.settings.layer_norm_first else states
+
+
+def padded_run(net: ConvTransformer, wavs: Sequence[Tensor], run: Run) -> list[Tensor]:
+    """As published: the batch is padded, with the net's own mask."""
+    samples = [len(wav) for wav in wavs]
+    x = net.projected(net.features(pad_waves(wavs)))
+    return list(run(x, valid_mask(net.valid_frames(samples), x.size(1), x.device)))
+
+
+def independent_run(net: ConvTransformer, wavs: Sequence[Tensor], run: Run) -> list[Tensor]:
+    """Each item as if it were alone; states are zero beyond its own frames.
+
+    On a CPU, items of equal length are computed together and nothing is padded. Elsewhere, and where a mask can make the encoder blind to
+    padding, only the convolutions that take statistics over time are computed so, and the encoder runs over the whole batch.
+    """
+    groups = same_length(wavs)
+    if net.maskable and not wavs[0].is_cpu:
+        return masked_run(net, wavs, run, groups)
+    states: list[list[Tensor]] = [[] for _ in wavs]
+    for group in groups:
+        batch = run(net.projected(net.features(torch.stack([wavs[i] for i in group]))), None)
+        for row, index in enumerate(group):
+            states[index] = [state[row] for state in batch]
+    return [pad_items(items) for items in zip(*states, strict=True)]
+
+
+def masked_run(net: ConvTransformer, wavs: Sequence[Tensor], run: Run, groups: Sequence[Sequence[int]]) -> list[Tensor]:
+    """The same by means of a mask; for maskable nets."""
+    if net.settings.extractor_mode == "default":  # its first group norm takes statistics over time
+        rows: list[Tensor] = [wavs[0]] * len(wavs)
+        for group in groups:
+            for index, row in zip(group, net.features(torch.stack([wavs[i] for i in group])), strict=True):
+                rows[index] = row
+        features = pad_items(rows)
+    else:
+        features = net.features(pad_waves(wavs))
+    valid = valid_mask([net.frames(len(wav)) for wav in wavs], features.size(1), features.device)
+    return [without_padding(state, valid) for state in run(net.projected(features), valid)]
+
+
+def same_length(wavs: Sequence[Tensor]) -> list[list[int]]:
+    """The indexes of the items of each length, shortest first."""
+    groups: dict[int, list[int]] = {}
+    for index in sorted(range(len(wavs)), key=lambda i: len(wavs[i])):
+        groups.setdefault(len(wavs[index]), []).append(index)
+    return list(groups.values())
+
+
+def pad_items(items: Sequence[Tensor]) -> Tensor:
+    """Zero-pads a list of (T_i, D) to (B, T, D)."""
+    return nn.utils.rnn.pad_sequence(list(items), batch_first=True)
