@@ -76,7 +76,9 @@ class DownstreamBase(nn.Module):
     Attributes:
         sample_rate: the rate in Hz of the waveforms that the task's data loaders yield and that its features need.
         length_rule: how padded features are cut to an utterance's frames: ``"round"`` (S3PRL: round(len / rate), trimming only),
-            ``"ceil"`` (ceil(len / rate), the last frame repeated where frames are missing) or ``"own"`` (the upstream's own lengths).
+            ``"ceil"`` (ceil(len / rate), the last frame repeated where frames are missing) or ``"own"`` (the upstream's own lengths, so
+            that no utterance ends in frames of padding; ``"round"`` where an upstream tells none). With ``"round"`` a shorter utterance of
+            a batch has up to a few frames of padding that it has not when alone, and an answer depends on its batch.
         task_version: raised by every change that can move a number.
         runs: names that ``-m evaluate -t NAME`` hands to :meth:`run` instead of a pass over a split.
         splits: the names that ``get_dataloader`` knows, if they are known in advance; a wrong ``-t`` is then refused with the valid ones.

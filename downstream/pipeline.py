@@ -53,7 +53,7 @@ class Pipeline:
             normalize=args["upstream_feature_normalize"],
         ).to(device)
         self.downstream = _build_task(experiment, self.featurizer, training).to(device)
-        self.featurizer.length_rule = getattr(self.downstream, "length_rule", "round")
+        self.featurizer.length_rule = _length_rule(self.downstream, self.featurizer)
         _check_rate(args, self.downstream)
         self.specaug = SpecAug(**config["specaug"]) if training and config.get("specaug") else None
         self.trainable = {"Featurizer": self.featurizer, "Downstream": self.downstream}
@@ -179,6 +179,12 @@ def _build_task(experiment: Experiment, featurizer: Featurizer, training: bool) 
         **experiment.config,
         **args,
     )
+
+
+def _length_rule(task: nn.Module, featurizer: Featurizer) -> str:
+    """The rule that the task wants; in place of ``"own"`` S3PRL's, where the upstream tells no lengths."""
+    wanted = getattr(task, "length_rule", DownstreamBase.length_rule)
+    return "round" if wanted == "own" and not featurizer.tells_lengths else wanted
 
 
 def _check_rate(args: Mapping[str, Any], task: nn.Module) -> None:

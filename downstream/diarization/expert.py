@@ -42,6 +42,8 @@ class DownstreamExpert(CorpusTask):
         expdir: the experiment folder; its file ``frame_shift`` says how many samples a frame of the predictions has.
     """
 
+    length_rule = "own"  # padding must not count: probabilities would depend on their batch
+    task_version = 2  # frames of padding are no longer heard
     splits = ("train", "dev", "test")
     datarc_source = f"{SOURCE}.loaderrc"
 
@@ -55,6 +57,8 @@ class DownstreamExpert(CorpusTask):
         self.upstream_rate, self.sample_rate = upstream_rate, data.get("rate", 16000)
         shift = (data.get("frame_shift") or upstream_rate) * data.get("subsampling", 1)
         self.framing = Framing(self.sample_rate, shift, data["chunk_size"], data.get("num_speakers", 2), data.get("published", False))
+        if self.framing.published:
+            self.length_rule = "round"
         self.model = Model(upstream_dim, self.framing.speakers, **downstream_expert["modelrc"])
         self.register_buffer("best_score", torch.zeros(1))
         self.chosen: Setting | None = None

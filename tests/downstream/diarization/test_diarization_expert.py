@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from downstream.diarization.pit import pit_loss
 from downstream.diarization.windows import joined, turns_with_times, windows
 from run_downstream import main
 from tests.downstream.diarization.layouts import SMALL_MODEL, kaldi_folders, override, real_folder
+from tests.support.pipelines import noises, untrained
 from utility.errors import ConfigError, DataError, UnknownNameError
 from utility.metrics.diarization_tuning import Setting
 
@@ -91,6 +93,29 @@ def test_an_answer_does_not_depend_on_its_batch(tmp_path: Path, modelrc: dict):
     long, short = torch.randn(20, 6), torch.randn(12, 6)
     together = expert.logits([long, short], [20, 12])
     assert torch.allclose(together[1, :12], expert.logits([short], [12])[0], atol=1e-5)
+
+
+@torch.no_grad()
+def test_probabilities_do_not_depend_on_their_batch(repo: Path, tmp_path: Path):
+    """S3PRL's rule of lengths leaves up to two frames of padding in all but the longest: 186 frames in place of 185, 100 in place of 98.
+
+    Labels beyond the last frame see that one.
+    """
+    pipeline = untrained("diarization", tmp_path, "-c", str(repo / "downstream/diarization/spectral.yaml"))
+    wavs = noises(30400, 29600, 16000)
+    together, labels = defaultdict(list), [torch.zeros(len(wav) // 800, 2) for wav in wavs]
+    features = pipeline.extract(wavs)
+    assert [len(feature) for feature in features] == [188, 183, 98]
+    pipeline.downstream("dev", features, labels, [("a", 0)] * 3, records=together)
+    for wav, own, found in zip(wavs, labels, together["probabilities"], strict=True):
+        alone = defaultdict(list)
+        pipeline.downstream("dev", pipeline.extract([wav]), [own], [("a", 0)], records=alone)
+        assert found.shape == own.shape
+        np.testing.assert_allclose(found, alone["probabilities"][0], rtol=1e-5, atol=1e-6)
+
+
+def test_s3prls_predictions_come_with_s3prls_frames(tmp_path: Path):
+    assert [make(tmp_path, {"published": published}).length_rule for published in (False, True)] == ["own", "round"]
 
 
 def test_the_order_of_speakers_does_not_matter():
