@@ -5,6 +5,7 @@ Precedence, lowest first: defaults, command line, the settings stored in the che
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -156,7 +157,7 @@ def _stored_settings(
     ignored = sorted(k for k in given - OF_THE_CALL - set(kept) - placed if args[k] != stored.get(k))
     if ignored:
         log.warning("ignored beside a past experiment: %s; -p gives it another place, -o changes its settings", ", ".join(ignored))
-    return {**stored, **kept}, state["Config"]
+    return {**stored, **kept}, copy.deepcopy(state["Config"])  # -o changes it, and what the checkpoint says is still asked for
 
 
 def _given_again(name: str, stored: Any, args: dict[str, Any], given: set[str], known: Collection[str]) -> str:

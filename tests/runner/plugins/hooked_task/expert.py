@@ -62,7 +62,7 @@ class DownstreamExpert(DownstreamBase):
     def param_groups(self, modules):
         if not self.conf.get("groups"):
             return None
-        return [{"params": self.linear.parameters()}, {"params": [self.scale], "lr": 0.5}]
+        return [{"params": self.linear.parameters()}, {"params": [self.scale], "lr": self.conf.get("group_lr", 0.5)}]
 
     def after_save(self, path, global_step):
         self.saved.append(path.name)
