@@ -79,19 +79,20 @@ class DownstreamExpert(CorpusTask):
 
         self.decisive = "dev-clean" if "dev-clean" in self.evaluated or not self.evaluated else self.evaluated[0]
         self._decoder: LanguageModelDecoder | None = None
+        self._has_best = False
         self._heard: dict[str, str] = {}
         self._too_long = LongLabels()
         self.read_ahead()
         if mode in ("train", "evaluate") and self.kind:
             self.decoder()
 
-    def get_extra_state(self) -> dict[str, list[str]]:
-        """The letters, so that a checkpoint says what its outputs mean."""
-        return {"letters": self.dictionary.symbols}
+    def get_extra_state(self) -> dict[str, Any]:
+        """The letters, so that a checkpoint says what its outputs mean, and whether ``best_score`` has been reached."""
+        return {"letters": self.dictionary.symbols, "has_best": self._has_best}
 
-    def set_extra_state(self, state: Mapping[str, list[str]]) -> None:
-        """Takes the letters from a checkpoint."""
-        self.dictionary = LetterDictionary(state["letters"])
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Takes both from a checkpoint."""
+        self.dictionary, self._has_best = LetterDictionary(state["letters"]), state["has_best"]
 
     # ---- data
 
@@ -175,7 +176,7 @@ class DownstreamExpert(CorpusTask):
     def log_records(
         self, split: str, records: dict[str, list], logger: Any, global_step: int, batch_ids: list[int], total_batch_num: int, **kwargs: Any
     ) -> Outcome:
-        """Logs loss, unit and word error rate in percent, writes what was heard; a lower WER than ever gives ``<split>-best.ckpt``."""
+        """Logs loss, unit and word error rate in percent, writes what was heard; the lowest WER so far gives ``<split>-best.ckpt``."""
         self._too_long.report()
         tokens = ([text.split() for text in records[f"{whose}_tokens"]] for whose in ("pred", "target"))
         rates = {
@@ -191,11 +192,11 @@ class DownstreamExpert(CorpusTask):
             for kind, whose in (("hyp", "pred"), ("ref", "target")):
                 write_ark(self.results_dir / f"{label}-{kind}.ark", records["filenames"], map(" ".join, records[f"{whose}_words"]))
 
-        before = self.best_score.item()
-        # 100 is where S3PRL starts; a training that has reached no more than that gets its checkpoint nevertheless.
-        best = split == self.decisive and (rates["wer"] < before or rates["wer"] == before == 100)
+        # S3PRL starts at 100; a training that does worse at first gets its checkpoint nevertheless.
+        best = split == self.decisive and (rates["wer"] < self.best_score.item() or not self._has_best)
         if best:
             self.best_score.fill_(rates["wer"])
+            self._has_best = True
         scores = {name: Score(rates[name], higher_is_better=False, unit="percent") for name in ("wer", "uer")}
         scores["loss"] = Score(rates["loss"], higher_is_better=False, unit="nats")
         names = [f"{split}-best.ckpt", "dev-best.ckpt"] if best else []
@@ -245,5 +246,10 @@ def percent(heard: Iterable[Sequence[str]], said: Iterable[Sequence[str]]) -> fl
 
 
 def _accept_without_letters(module: DownstreamExpert, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """S3PRL's checkpoints do not hold the letters; they are those of char.dict."""
-    state.setdefault(f"{prefix}_extra_state", module.get_extra_state())
+    """S3PRL's checkpoints do not hold the letters, which are those of char.dict, and say by a WER below 100 that it has been reached."""
+    score = state.get(f"{prefix}best_score", module.best_score)
+    state[f"{prefix}_extra_state"] = {
+        "letters": module.dictionary.symbols,
+        "has_best": bool(score.item() < 100),
+        **state.get(f"{prefix}_extra_state", {}),
+    }

@@ -43,6 +43,7 @@ def test_recorded_step(golden, tmp_path: Path, capsys: pytest.CaptureFixture, ca
     described = saved["Config"]["downstream_expert"]
     expert = make(tmp_path, described["datarc"], described["modelrc"]).eval()
     expert.load_state_dict(saved["Downstream"])
+    expert.set_extra_state({**expert.get_extra_state(), "has_best": True})  # S3PRL treats the first evaluation as all others
     arrays, outputs = np.load(folder / "inputs.npz"), np.load(folder / "outputs.npz")
     features = [torch.from_numpy(arrays[f"feat_{item}"]) for item in range(params["n"])]
 
@@ -119,8 +120,11 @@ def test_best_checkpoints(tmp_path: Path):
 
     expert = make(tmp_path, runner={"eval_dataloaders": ["dev-clean", "test-clean"]}, mode="evaluate")
     best = ["dev-clean-best.ckpt", "dev-best.ckpt"]
+    assert scored("dev-clean", ["X", "Y", "Z"], expert) == best, "the first one counts whatever it is"
+    assert expert.best_score.item() == 150
     assert scored("dev-clean", ["X", "Y", "Z"], expert) == []
     assert scored("dev-clean", [], expert) == best
+    assert scored("dev-clean", [], expert) == []
     assert scored("dev-clean", ["A"], expert) == best
     assert scored("dev-clean", ["A"], expert) == []
     assert scored("test-clean", ["A", "B"], expert) == []
@@ -151,11 +155,22 @@ def test_other_heads(tmp_path: Path, select: str):
 
 def test_state_is_plain_and_names_the_letters(tmp_path: Path):
     expert, other = make(tmp_path), make(tmp_path)
-    expert.best_score.fill_(12.5)
+    expert.best_score.fill_(112.5)
+    expert.set_extra_state({**expert.get_extra_state(), "has_best": True})
     torch.save(expert.state_dict(), tmp_path / "state.pt")
     other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    assert other.best_score.item() == 12.5
-    assert other.dictionary.symbols == expert.dictionary.symbols
+    assert other.best_score.item() == 112.5
+    assert other.get_extra_state() == expert.get_extra_state()
+
+
+@pytest.mark.parametrize(("score", "reached"), [(100.0, False), (12.5, True)])
+def test_a_state_without_letters_says_by_its_score_whether_there_is_a_best_one(tmp_path: Path, score: float, reached: bool):
+    """As S3PRL's checkpoints are, and those of older versions, which had the letters alone."""
+    for old in ({}, {"_extra_state": {"letters": make(tmp_path).dictionary.symbols}}):
+        expert = make(tmp_path)
+        state = {name: value for name, value in expert.state_dict().items() if name != "_extra_state"}
+        expert.load_state_dict({**state, **old, "best_score": torch.tensor([score])})
+        assert expert.get_extra_state()["has_best"] is reached
 
 
 def test_inference(tmp_path: Path):
