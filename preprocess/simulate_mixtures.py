@@ -113,7 +113,7 @@ def by_speaker(folder: Path, pattern: str) -> dict[str, list[Path]]:
     for path in files:
         match = compiled.search(path.relative_to(folder).as_posix())
         if match and match[1]:
-            found.setdefault(re.sub(r"\s+", "-", match[1]), []).append(path)
+            found.setdefault(re.sub(r"[\s/]+", "-", match[1]), []).append(path)  # ids of a Kaldi folder have neither
         else:
             unfit.append(path)
     if not found:

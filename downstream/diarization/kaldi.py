@@ -119,7 +119,11 @@ def _number(text: str, number: int, path: Path, what: str) -> float:
 
 
 def _durations(path: Path, what: str) -> dict[str, float]:
-    found = {name: _number(text, number, path, what) for number, (name, text) in _rows(path, what, 2)}
+    found = {}
+    for number, (name, text) in _rows(path, what, 2):
+        if "/" in name:
+            raise DataError(f"{what}: line {number} of {path} names the recording {name!r}; an id is the name of a file, without '/'")
+        found[name] = _number(text, number, path, what)
     if not found:
         raise DataError(f"{what}: {path} names no recording")
     return found

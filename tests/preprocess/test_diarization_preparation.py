@@ -153,6 +153,19 @@ def test_conversations_of_real_speakers(shared: Path, tmp_path: Path, capsys):
     assert all(min(times.min() for times in speakers.values()) == 0 for speakers in read_rttm(tmp_path / "three/rttm").values())
 
 
+def test_speakers_that_are_folders_in_folders(shared: Path, tmp_path: Path):
+    """Their slashes and spaces come into no id, since ids are names of files."""
+    for number, folder in enumerate(sorted(path for path in (shared / "data/timit_sample").iterdir() if path.is_dir())[:2]):
+        (tmp_path / f"speech/region 1/{number}").mkdir(parents=True)
+        for path in sorted(folder.glob("*.wav"))[:2]:
+            (tmp_path / f"speech/region 1/{number}" / path.name).write_bytes(path.read_bytes())
+    words = ["--speech", tmp_path / "speech", "--out", tmp_path / "out", "--mixtures", 1, "--speaker", "^(.+)/[^/]+$"]
+    assert simulate_mixtures.main(list(map(str, words))) == 0
+    (name,) = read_rttm(tmp_path / "out/rttm")
+    assert name == "000000_region-1-0_region-1-1"
+    assert (tmp_path / f"out/wav/{name}.wav").is_file()
+
+
 def test_conversations_that_cannot_be(shared: Path, tmp_path: Path, capsys):
     (tmp_path / "full").mkdir()
     (tmp_path / "full/x").touch()

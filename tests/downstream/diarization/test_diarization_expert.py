@@ -14,9 +14,11 @@ import pytest
 import torch
 import yaml
 
+from downstream.diarization.dataset import Framing
 from downstream.diarization.expert import DownstreamExpert
 from downstream.diarization.model import Model
 from downstream.diarization.pit import pit_loss
+from downstream.diarization.predictions import write_scoring
 from downstream.diarization.windows import joined, turns_with_times, windows
 from run_downstream import main
 from tests.downstream.diarization.layouts import SMALL_MODEL, kaldi_folders, override, real_folder
@@ -211,6 +213,17 @@ def test_predictions_have_the_frames_of_the_recordings(folders: Path, trained: P
     assert [path.stem for path in predictions] == sorted(durations)
     for path in predictions:
         assert np.load(path).shape == (int(float(durations[path.stem]) * 100), 2)
+
+
+def test_predictions_go_once_others_are_written(tmp_path: Path):
+    folder, framing = tmp_path / "scoring/predictions", Framing(16000, 160, 20, 2)
+    write_scoring(tmp_path, "test", {"a": np.zeros((3, 2)), "b": np.zeros((3, 2))}, framing, None, "npy")
+    with pytest.raises(FileNotFoundError):
+        write_scoring(tmp_path, "test", {"b": np.ones((3, 2)), "c/d": np.ones((3, 2))}, framing, None, "npy")
+    assert {path.name: np.load(path).sum() for path in folder.iterdir()} == {"a.npy": 0, "b.npy": 0}
+    write_scoring(tmp_path, "test", {"b": np.ones((3, 2))}, framing, None, "npy")
+    assert {path.name: np.load(path).sum() for path in folder.iterdir()} == {"b.npy": 6}
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["predictions", "settings.yaml"]
 
 
 def test_turns_of_real_recordings(shared: Path, trained: Path, tmp_path: Path):

@@ -68,6 +68,7 @@ def test_audio_beside_the_lists(folder: Path):
         (replace("segments", "a-2 a ", "a-2 c "), "is about 'c', which .*reco2dur does not have"),
         (replace("utt2spk", "a-2 abe\n", ""), "utt2spk has no speaker for the segment 'a-2'"),
         (replace("utt2spk", "a-3 zoe", "a-3 eve"), r"'a' of .* has 3 speakers, more than num_speakers \(2\)"),
+        (replace("reco2dur", "b 1.0", "b/c 1.0"), "line 2 of .*reco2dur names the recording 'b/c'; an id is .*, without '/'"),
         (replace("reco2dur", "a 1.0", "a nan"), "line 1 of .*reco2dur has 'nan'"),
         (replace("wav.scp", "b ", "c "), "1 recordings of .*reco2dur have no audio in wav.scp, 'b' among them"),
         (replace("wav.scp", "a.wav", "a.wav sox - |"), "line 1 of .*wav.scp is a command .*not run unless datarc.allow_pipes is true"),
