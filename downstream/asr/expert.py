@@ -110,7 +110,7 @@ class DownstreamExpert(CorpusTask):
         return form_batches([row for row in rows if row.name in texts], size), texts
 
     def _batch_size(self, split: str) -> int:
-        names = ("batch_size", "train_batch_size") if split == "train" else ("eval_batch_size",)
+        names = ("batch_size", "train_batch_size") if split == self.train_split else ("eval_batch_size",)
         return next((self.datarc[name] for name in names if name in self.datarc), 1)
 
     def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
@@ -119,7 +119,7 @@ class DownstreamExpert(CorpusTask):
         dataset = LibriSpeechLetters(self.datarc["libri_root"], [row for batch in batches for row in batch], texts, self.dictionary)
         return DataLoader(
             dataset,
-            batch_sampler=BatchOrder([len(batch) for batch in batches], shuffle=split == "train"),
+            batch_sampler=BatchOrder([len(batch) for batch in batches], shuffle=split == self.train_split and self.training),
             num_workers=self.datarc.get("num_workers", 0),
             collate_fn=dataset.collate_fn,
         )

@@ -113,6 +113,22 @@ def test_loaders(small: Layout, tmp_path: Path, caplog: pytest.LogCaptureFixture
     assert sorted(len(names) for *_, names in expert.get_dataloader("train")) == [2, 2]
 
 
+def test_training_on_a_split_of_another_name(small: Layout, tmp_path: Path):
+    """It has the batch size of training and is shuffled, ``train`` is not; the evaluation of the same split is in order."""
+    fields = {**small.datarc, "batch_size": 2, "eval_batch_size": 1}
+    expert = make(tmp_path, fields, runner={"train_dataloader": "dev-clean"})
+    assert [len(names) for *_, names in expert.get_dataloader("train")] == [1, 1, 1, 1]
+
+    def first(seed: int) -> str:
+        torch.manual_seed(seed)
+        return next(iter(expert.get_dataloader("dev-clean")))[2][0]
+
+    assert sorted(len(names) for *_, names in expert.get_dataloader("dev-clean")) == [2, 2]
+    assert {first(seed) for seed in range(8)} == {"1-7-0004", "1-7-0001"}
+    expert.eval()
+    assert {first(seed) for seed in range(8)} == {"1-7-0004"}
+
+
 def test_best_checkpoints(tmp_path: Path):
     def scored(split: str, heard: list[str], expert: DownstreamExpert) -> list[str]:
         said = {"target_words": [["A", "B"]], "pred_words": [heard], "target_tokens": ["A | B |"], "pred_tokens": ["A"]}
