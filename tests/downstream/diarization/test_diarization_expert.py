@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import shutil
 import subprocess
 import sys
 from collections import defaultdict
@@ -213,6 +215,18 @@ def test_predictions_have_the_frames_of_the_recordings(folders: Path, trained: P
     assert [path.stem for path in predictions] == sorted(durations)
     for path in predictions:
         assert np.load(path).shape == (int(float(durations[path.stem]) * 100), 2)
+
+
+def test_audio_of_every_split_is_there_when_the_training_begins(folders: Path, tmp_path: Path):
+    data = Path(shutil.copytree(folders, tmp_path / "data"))
+    loaderrc = {f"{split}_dir": str(data / split) for split in ("train", "dev", "test")}
+    more = {"loaderrc": loaderrc, "mode": "train", "runner": {"eval_dataloaders": ["dev", "test"]}}
+    make(tmp_path / "run", **more)
+    scp = data / "test/wav.scp"
+    scp.write_text(re.sub(r"([^/\n]+)\n$", r"gone-\1\n", scp.read_text()))
+    with pytest.raises(DataError, match=r"test_dir: .* 1 of which do not exist, such as /.*/gone-[^/]*\.wav"):
+        make(tmp_path / "run", **more)
+    make(tmp_path / "run", **more | {"runner": {"eval_dataloaders": ["dev"]}})
 
 
 def test_predictions_go_once_others_are_written(tmp_path: Path):

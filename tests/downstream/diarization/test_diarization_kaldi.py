@@ -71,6 +71,8 @@ def test_audio_beside_the_lists(folder: Path):
         (replace("reco2dur", "b 1.0", "b/c 1.0"), "line 2 of .*reco2dur names the recording 'b/c'; an id is .*, without '/'"),
         (replace("reco2dur", "a 1.0", "a nan"), "line 1 of .*reco2dur has 'nan'"),
         (replace("wav.scp", "b ", "c "), "1 recordings of .*reco2dur have no audio in wav.scp, 'b' among them"),
+        (remove("audio/b.wav"), "names 2 audio files, 1 of which do not exist, such as /.*/audio/b.wav"),
+        (lambda folder: (folder / "wav.scp").write_text("a none.wav\nb /b.wav\n"), r"2 of which do .*, such as none.wav \(below /.*\)"),
         (replace("wav.scp", "a.wav", "a.wav sox - |"), "line 1 of .*wav.scp is a command .*not run unless datarc.allow_pipes is true"),
         (lambda folder: (folder / "wav.scp").write_text("a -\nb -\n"), "line 1 of .*wav.scp reads standard input"),
         (empty("segments"), "segments names no segment"),
