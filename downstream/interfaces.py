@@ -71,7 +71,8 @@ class DownstreamBase(nn.Module):
     every argument of the command line (``expdir`` among them), so the constructor ends in ``**kwargs`` and passes them up.
 
     What the task remembers between batches or evaluations (best score, patience, vocabularies ...) belongs into buffers or
-    ``get_extra_state`` as plain data; the Runner saves and restores it.
+    ``get_extra_state`` as plain data; the Runner saves and restores it. A training that begins with the weights of another (``-i``) takes
+    all of it but what :attr:`evaluation_memory` names: the vocabularies, but not the best score.
 
     Attributes:
         sample_rate: the rate in Hz of the waveforms that the task's data loaders yield and that its features need.
@@ -85,6 +86,8 @@ class DownstreamBase(nn.Module):
         trains: False for a task without anything to train: it is evaluated and used without a checkpoint, and ``-m train`` is refused.
         inference_inputs: ``"files"``, ``"pairs"`` (two paths; a folder as the second pairs the first with each of its files) or
             ``"none"`` (the task has no inference on recordings).
+        evaluation_memory: what is remembered of evaluations: names in the state dict, or keys of the dict of ``get_extra_state``; names
+            that do not exist are passed over.
         distributed_evaluation: True if ``forward`` leaves everything that ``log_records`` needs in ``records`` (lists that grow), so
             that batches can be dealt to several processes and their records merged in batch order.
     """
@@ -96,6 +99,7 @@ class DownstreamBase(nn.Module):
     splits: tuple[str, ...] = ()
     trains: bool = True
     inference_inputs: str = "files"
+    evaluation_memory: tuple[str, ...] = ("best_score",)
     distributed_evaluation: bool = True
 
     def __init__(self, expdir: str | Path, results_dir: str | Path | None = None, **kwargs: Any):

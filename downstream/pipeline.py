@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +24,8 @@ from utility.training.packing import Extracted, as_waveform, naming
 from utility.training.specaug import SpecAug
 
 log = logging.getLogger(__name__)
+
+EXTRA_STATE = "_extra_state"  # torch's name for it in a state dict
 
 
 class Pipeline:
@@ -59,7 +62,8 @@ class Pipeline:
         self.trainable = {"Featurizer": self.featurizer, "Downstream": self.downstream}
         if args["upstream_trainable"]:
             self.trainable = {"Upstream": self.upstream, **self.trainable}
-        self.load(experiment.state, experiment.checkpoint)
+        begins = training and not experiment.resumes
+        self.load(_without_memory(self.downstream, experiment.state) if begins else experiment.state, experiment.checkpoint)
         if experiment.runner.compile:
             self.upstream.compile()
 
@@ -155,6 +159,19 @@ class Pipeline:
         names = inspect.signature(get).parameters
         takes_epoch = "epoch" in names or any(p.kind is p.VAR_KEYWORD for p in names.values())
         return get(split, epoch=epoch) if takes_epoch else get(split)
+
+
+def _without_memory(task: nn.Module, state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The checkpoint that a training begins with (``-i``): of evaluations the task remembers what it does when new, which is nothing."""
+    if not state.get("Downstream"):
+        return state
+    fresh, weights = task.state_dict(), copy.copy(state["Downstream"])
+    names = getattr(task, "evaluation_memory", DownstreamBase.evaluation_memory)
+    weights.update({name: fresh[name] for name in names if name in fresh})
+    extra, new = weights.get(EXTRA_STATE), fresh.get(EXTRA_STATE)
+    if isinstance(extra, Mapping) and isinstance(new, Mapping):
+        weights[EXTRA_STATE] = {**extra, **{name: new[name] for name in names if name in new}}
+    return {**state, "Downstream": weights}
 
 
 def _misfit(error: RuntimeError, state: Mapping[str, Any]) -> str:
