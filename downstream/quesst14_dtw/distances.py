@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utility.errors import UnknownNameError
+from utility.errors import ConfigError, UnknownNameError
 
 Between = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -31,14 +31,25 @@ class Metric:
     between: Between
 
 
-def metric_named(name: str) -> Metric:
-    """The metric of this name: one of ``OWN``, or any that ``cdist`` knows.
+def metric_named(name: str, source: str = "dtwrc") -> Metric:
+    """The metric of this name: one of ``OWN``, or any that ``cdist`` knows and that compares two frames alone.
+
+    Args:
+        name: as in the config.
+        source: what an error calls the section.
 
     Raises:
         UnknownNameError: no such metric.
+        ConfigError: it scales by the frames of a whole set, and sets are no more than the blocks and groups in which a search is done.
     """
     if name in OWN:
         return OWN[name]
+    if str(name).lower().removeprefix("test_") in _OF_SETS:
+        raise ConfigError(
+            f"dist_method {name!r} is no distance between two frames, since it depends on all that are compared together; "
+            "euclidean with feature_normalization: True scales all dimensions alike",
+            source,
+        )
     from scipy.spatial.distance import cdist
 
     try:
@@ -99,3 +110,4 @@ OWN = {
     )
 }
 _OF_SCIPY = ("braycurtis", "canberra", "chebyshev", "cityblock", "correlation", "jensenshannon")
+_OF_SETS = ("seuclidean", "se", "s", "mahalanobis", "mahal", "mah")  # with scipy's other names for them

@@ -14,7 +14,7 @@ from downstream.quesst14_dtw.distances import OWN, metric_named
 from downstream.quesst14_dtw.dtw import Path, Warping, accumulate, compiled, first_column
 from downstream.quesst14_dtw.frames import FrameStore, Statistics
 from downstream.quesst14_dtw.search import Method, Queries, normalised_scores, search_all
-from utility.errors import UnknownNameError
+from utility.errors import ConfigError, UnknownNameError
 
 # (query frames, document frames, weight) of each step
 STEPS = {
@@ -150,6 +150,26 @@ def test_scores_are_normalised_per_query():
 def test_a_silent_frame_is_far_from_everything():
     metric = metric_named("cosine")
     assert (metric.between(metric.prepare(np.zeros((1, 3))), metric.prepare(np.eye(3))) == 1).all()
+
+
+SCIPY = "braycurtis canberra chebyshev cityblock correlation cos eu jaccard jensenshannon minkowski"
+OF_SETS = "seuclidean se S test_seuclidean mahalanobis mahal"
+
+
+@pytest.mark.parametrize("name", OF_SETS.split())
+def test_distances_that_depend_on_a_whole_set_are_refused(name):
+    with pytest.raises(ConfigError, match=f"dist_method '{name}' is no distance between two frames"):
+        metric_named(name)
+
+
+@pytest.mark.parametrize("name", [*OWN, *SCIPY.split()])
+def test_a_distance_does_not_depend_on_other_frames(name):
+    metric = metric_named(name)
+    frames = np.abs(np.random.default_rng(5).normal(size=(7, 4)))
+    query, document = metric.prepare(frames[:3]), metric.prepare(frames[3:])
+    together = metric.between(query, document)
+    alone = [[metric.between(query[i : i + 1], document[j : j + 1])[0, 0] for j in range(4)] for i in range(3)]
+    np.testing.assert_allclose(together, alone, rtol=1e-9)
 
 
 def test_unknown_metrics_are_named():
