@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from downstream.diarization.kaldi import read_kaldi_folder
 from preprocess import prepare_diarization, simulate_mixtures
-from preprocess.kaldi_folder import Recording, Turn, write_kaldi_folder
+from preprocess.kaldi_folder import Recording, Turn, Written, write_kaldi_folder
 from preprocess.mixtures import Utterance, conversation, overlap_of, speech_in
 from tests.support.corpora import synthetic
 from utility.audio.io import audio_info, load_audio, save_audio
@@ -20,7 +21,7 @@ RATE = 16000
 
 def test_the_six_files(tmp_path: Path):
     turns = (Turn(0.5, 2.0, "9"), Turn(0.5, 2.0, "10"), Turn(3.25, 4.0, "9"))
-    assert write_kaldi_folder(tmp_path, [Recording("m", Path("/x/m.wav"), 4.5, turns)]) == 3
+    assert write_kaldi_folder(tmp_path, [Recording("m", Path("/x/m.wav"), 4.5, turns)]) == Written(3)
     read = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert read == {
         "wav.scp": "m /x/m.wav\n",
@@ -71,6 +72,18 @@ def test_libri2mix_is_prepared(libri2mix, tmp_path: Path):
             "10": [[0.28, 1.28], [1.5, 3.0]],
             "20": [[0.5, 1.75]],
         }
+
+
+def test_turns_without_duration_are_left_out_and_counted(libri2mix, tmp_path: Path, capsys):
+    """One has none, one is cut to 0.4 ms by the end of the mixture; the task refuses a segment that ends where it starts."""
+    with (tmp_path / "metadata/dev_clean.rttm").open("a") as file:
+        file.write("SPEAKER 2-0002 1 2.00 0.00 <NA> <NA> 20 <NA> <NA>\nSPEAKER 2-0002 1 2.9996 1.00 <NA> <NA> 20 <NA> <NA>\n")
+    assert prepare(libri2mix, tmp_path / "data") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("train: 1 mixtures, 3 segments in ")
+    assert said[1].startswith("dev: 1 mixtures, 3 segments (without 2 turns of less than a millisecond) in ")
+    (recording,) = read_kaldi_folder(tmp_path / "data/dev")
+    assert len(recording.turns) == 3
 
 
 @pytest.mark.parametrize(
