@@ -49,6 +49,7 @@ class DownstreamExpert(CorpusTask):
 
     sample_rate = 16000
     splits = SPLITS
+    evaluation_memory = ("best_score", "has_best")
 
     def __init__(
         self,

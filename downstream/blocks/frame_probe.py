@@ -52,6 +52,7 @@ class FrameProbe(CorpusTask):
 
     sample_rate = 16000
     splits = ("train", "dev", "test")
+    evaluation_memory = ("best",)
     class_num = 41
     label_rate = 160
     tables = ("train-clean-100",)

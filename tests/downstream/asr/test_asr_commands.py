@@ -33,3 +33,6 @@ def test_printed_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert "test-clean uer: " in said
     assert "test-clean wer: " in said
     assert (EXPDIR / f"results/{checkpoint.stem}/test-clean-noLM-ref.ark").read_text().count("\n") == 2
+    init = f"-m train -u fbank -d asr -n Second -i {checkpoint}"
+    assert main([*shlex.split(init), "-o", f"{FEWER},,config.optimizer.lr=0.0", "--device", "cpu"]) == 0
+    assert (EXPDIR.parent / "Second/dev-best.ckpt").exists(), "equal weights have the equal WER, and it is the first one"

@@ -23,6 +23,11 @@ FEWER = (
 EXPDIR = Path("result/downstream/ExpName")
 
 
+def still(settings: str) -> str:
+    """The same training without learning."""
+    return settings.replace("lr=3.0e-2", "lr=0.0")
+
+
 @pytest.fixture
 def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Loud frames are of class 7, quiet ones of class 3."""
@@ -49,7 +54,10 @@ def test_printed_commands(corpus, repo: Path):
         assert said[1].startswith("The best dev score 0.")
         assert "None" not in said[1]
     assert len(list(EXPDIR.glob("previous-*"))) == 2
-    assert main(["-m", "evaluate", "-t", "test", "-e", str(EXPDIR / "best-states-dev.ckpt"), "--device", "cpu"]) == 0
+    best = str(EXPDIR / "best-states-dev.ckpt")
+    assert main(["-m", "evaluate", "-t", "test", "-e", best, "--device", "cpu"]) == 0
+    assert main([*shlex.split(f"-m train -u baseline -d phone_1hidden -n Second -i {best}"), "-o", still(FEWER), "--device", "cpu"]) == 0
+    assert (EXPDIR.parent / "Second/best-states-dev.ckpt").exists(), "equal weights are as good, and the new training knows no others"
 
 
 def test_a_checkpoint_of_s3prl_is_where_a_training_begins(corpus, golden, repo: Path):
@@ -58,7 +66,7 @@ def test_a_checkpoint_of_s3prl_is_where_a_training_begins(corpus, golden, repo: 
     saved = golden("tasks/heads/phone_linear") / "state.pt"
     upstream = str(repo / "tests/support/plugins/toy_upstream")
     words = ["-u", upstream, "-d", "phone_linear", "-i", str(saved), "-n", "ExpName", "--device", "cpu"]
-    steps = FEWER.replace("total_steps=12", "total_steps=1").replace("save_step=12", "save_step=1").replace("lr=3.0e-2", "lr=0.0")
+    steps = still(FEWER).replace("total_steps=12", "total_steps=1").replace("save_step=12", "save_step=1")
     assert main(["-m", "train", *words, "-o", steps]) == 0
     begun, ended = checkpoint.load(saved), checkpoint.load(EXPDIR / "states-1.ckpt")
     for part in ("Downstream", "Featurizer"):
