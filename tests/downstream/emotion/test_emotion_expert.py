@@ -140,7 +140,7 @@ def test_a_checkpoint_answers_without_its_corpus(small: Path, tmp_path: Path):
         ({"root": None}, ConfigError, "field 'root' is missing"),
         ({"roots": "x"}, ConfigError, "did you mean 'root'"),
         ({"valid_ratio": 1.2}, ConfigError, "valid_ratio must be a number between 0 and 1, not 1.2"),
-        ({"meta_data": "nowhere"}, DataError, r"nowhere has no Session1/train_meta_data\.json"),
+        ({"root": "elsewhere", "meta_data": "nowhere"}, DataError, r"nowhere has no Session1/train_meta_data\.json"),
         ({"test_fold": "fold3"}, UnknownNameError, "unknown fold 'fold3'; did you mean 'fold2'"),
     ],
 )
