@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utility.errors import ConfigError, UnknownNameError
+from utility.errors import ConfigError, DataError, UnknownNameError
 
 Between = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -23,12 +23,31 @@ class Metric:
     Args:
         name: as in the config.
         prepare: (T, D) frames -> what ``between`` takes of them, done once per recording.
-        between: prepared (N, D) and (M, D) -> (N, M) float64.
+        between: prepared (N, D) and (M, D) -> (N, M) float64; NaN or infinite where it is not defined.
+        may_be_infinite: frames at an infinite distance are merely passed by.
     """
 
     name: str
     prepare: Callable[[np.ndarray], np.ndarray]
     between: Between
+    may_be_infinite: bool = False
+
+    def distances(self, query: np.ndarray, document: np.ndarray) -> np.ndarray:
+        """What ``between`` gives.
+
+        Raises:
+            DataError: some of it is not defined, such as the correlation with a frame of equal numbers.
+        """
+        found = self.between(query, document)
+        total = found.sum()  # finite only if all of them are
+        if np.isnan(total) or (np.isinf(total) and not self.may_be_infinite):
+            raise self.undefined()
+        return found
+
+    def undefined(self) -> DataError:
+        """The error for features between which there is no distance, or no finite one where that is needed."""
+        needs = "; it needs positive cosines, as posteriors have them" if self.may_be_infinite else ""
+        return DataError(f"dist_method {self.name!r} is not defined for some of these features{needs}")
 
 
 def metric_named(name: str, source: str = "dtwrc") -> Metric:
@@ -56,7 +75,12 @@ def metric_named(name: str, source: str = "dtwrc") -> Metric:
         cdist(np.eye(3), np.eye(3), metric=name)
     except (ValueError, TypeError) as error:
         raise UnknownNameError("dist_method", str(name), [*OWN, *_OF_SCIPY]) from error
-    return Metric(name, _as_float64, lambda query, document: cdist(query, document, metric=name))
+
+    def between(query: np.ndarray, document: np.ndarray) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return cdist(query, document, metric=name)
+
+    return Metric(name, _as_float64, between)
 
 
 def _as_float64(frames: np.ndarray) -> np.ndarray:
@@ -103,7 +127,7 @@ OWN = {
     metric.name: metric
     for metric in (
         Metric("cosine_exp", _unit, _cosine_exp),
-        Metric("cosine_neg_log", _unit, _cosine_neg_log),
+        Metric("cosine_neg_log", _unit, _cosine_neg_log, may_be_infinite=True),
         Metric("cosine", _unit, _cosine),
         Metric("euclidean", _as_float64, _euclidean),
         Metric("sqeuclidean", _as_float64, _sqeuclidean),

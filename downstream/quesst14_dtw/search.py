@@ -100,7 +100,7 @@ class Queries:
         if not method.warping.subsequence:
             return Match(score, 0, len(document) - 1)
         begin = max(0, end.column - 2 * (len(frames) - 1))  # a path passes two document frames per query frame at most
-        window = method.metric.between(frames, self._prepare(document[begin : end.column + 1]))
+        window = method.metric.distances(frames, self._prepare(document[begin : end.column + 1]))
         table = np.empty(window.shape)
         Path(method.warping, len(frames), path.low, path.span).advance(window, table)
         return Match(score, begin + first_column(table, window.shape[1] - 1), end.column)
@@ -121,7 +121,7 @@ class Blocks:
         self.kept = self._block(0) if len(document) <= COLUMNS else None
 
     def _block(self, start: int) -> np.ndarray:
-        return self.method.metric.between(self.queries, self.prepare(self.document[start : start + COLUMNS]))
+        return self.method.metric.distances(self.queries, self.prepare(self.document[start : start + COLUMNS]))
 
     def __iter__(self) -> Iterator[np.ndarray]:
         if self.kept is not None:
@@ -137,7 +137,7 @@ class Blocks:
         for block in self:
             low, high = np.minimum(low, block.min(axis=1)), np.maximum(high, block.max(axis=1))
         if not np.isfinite(high).all():
-            raise DataError(_not_positive(self.method.metric.name))
+            raise self.method.metric.undefined()
         return low, np.maximum(high - low, LEAST_SPAN)
 
 
@@ -180,15 +180,9 @@ def _check(costs: np.ndarray, method: Method) -> None:
     """Refuses recordings between which no path exists."""
     if np.isfinite(costs).all():
         return
-    if method.metric.name == "cosine_neg_log":
-        raise DataError(_not_positive(method.metric.name))
-    if np.isnan(costs).any():
-        raise DataError(f"dist_method {method.metric.name!r} is not defined for some of these features")
+    if method.metric.may_be_infinite:
+        raise method.metric.undefined()
     raise DataError(
         "the asymmetric step pattern without subsequence finds no path where a document has more than two frames per frame of the query; "
         "set subsequence: True, or step_pattern: symmetric2"
     )
-
-
-def _not_positive(name: str) -> str:
-    return f"dist_method {name!r} is not defined for these features; cosine_neg_log needs positive cosines, as posteriors have them"

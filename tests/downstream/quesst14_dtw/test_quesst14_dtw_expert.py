@@ -243,6 +243,22 @@ def test_negative_cosines_are_no_place_for_a_logarithm(tmp_path):
     assert len(found) == 2
 
 
+@pytest.mark.parametrize("minmax", [True, False])
+@pytest.mark.parametrize("way", [{}, {"step_pattern": "symmetric2", "subsequence": False}])
+@pytest.mark.parametrize("name", ["correlation", "jensenshannon"])
+@pytest.mark.parametrize("spoiled", ["q", "d"])
+def test_distances_that_are_not_defined_are_named(tmp_path, minmax, way, name, spoiled):
+    """Neither has a value for a frame of zeros; the other recordings are well."""
+    task = expert(tmp_path, {"dist_method": name, "minmax_norm": minmax, **way}, feature_normalization=False)
+    features = {"q": torch.rand(20, 3), "d": torch.rand(30, 3)}
+    features[spoiled][7] = 0
+    says = f"^dist_method '{name}' is not defined for some of these features$"
+    with pytest.raises(DataError, match=says):
+        run(task, {"q": features["q"]}, {"d0": torch.rand(25, 3), "d": features["d"]})
+    with pytest.raises(DataError, match=says):
+        task.inference([features["q"], features["d"]], ["q", "d"])
+
+
 # --- corpora with faults
 
 
