@@ -1,4 +1,4 @@
-"""Which settings of the optimizer a resumed run has: its checkpoint's, unless the command line has changed them since."""
+"""How the settings of a resumed run compare with those in its checkpoint, which the command line may have changed since."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from utility.errors import ConfigError
+from utility.experiment.experiment import OF_THE_CALL, PLUGINS, Experiment
 from utility.training.fields import plain
 from utility.training.optimizers import remembered
 
 # What has a state of its own in the checkpoint, or is counted by one, stays what it is.
 FIXED = {"optimizer": ("name", "torch_optim_name"), "scheduler": ("name", "torch_scheduler_name", "interval")}
 LENGTH = ("total_steps", "total_epochs", "gradient_accumulate_steps")  # of the run, hence of a schedule
+
+
+OF_THE_PLACE = frozenset({*PLUGINS, "expdir", "expname", "device", "cache_dir"})  # a moved folder is the same run, whatever it is called
+
+
+def same_settings(experiment: Experiment) -> bool:
+    """Whether a resumed run has the settings of its checkpoint, so that it goes the same way."""
+    stored = experiment.state["Args"]
+    args = {name: value for name, value in experiment.args.items() if name not in OF_THE_CALL | OF_THE_PLACE and name in stored}
+    return experiment.config == experiment.state["Config"] and all(stored[name] == value for name, value in args.items())
 
 
 def settings_changed(stored: Mapping[str, Any], config: Mapping[str, Any], own_groups: bool) -> bool:
