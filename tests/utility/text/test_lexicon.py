@@ -12,7 +12,6 @@ from utility.errors import DataError, MissingDependencyError, ToolkitError
 from utility.text.encoders import PHONEMES
 from utility.text.lexicon import grapheme_to_phoneme, read_lexicon
 
-
 NLTK = (  # what nltk.corpus.cmudict says where it is missing
     f"\n{'*' * 70}\n  Resource \x1b[93mcmudict\x1b[0m not found.\n  Please use the NLTK Downloader to obtain the resource:\n\n"
     "  \x1b[31m>>> import nltk\n  >>> nltk.download('cmudict')\n  \x1b[0m\n"
