@@ -60,14 +60,23 @@ def _scores(file: Path) -> dict[str, float]:
 
 
 def publish(folder: Path) -> Path | None:
-    """Lets ``test_predict.txt`` lead to the best prediction by S3PRL's rule, if there is one; returns where that lies."""
+    """Lets ``test_predict.txt`` lead to the best prediction by S3PRL's rule, if there is one; returns where that lies.
+
+    Raises:
+        OSError: as the system gives it, with the name of the link.
+    """
     results = evaluated(folder)
     if not results:
         return None
-    link, draft = folder / PREDICTION, folder / f".{PREDICTION}.tmp"
-    draft.unlink(missing_ok=True)
-    draft.symlink_to(Path("results", results[-1].folder.name, PREDICTION))
-    draft.replace(link)
+    link, draft, best = folder / PREDICTION, folder / f".{PREDICTION}.tmp", Path("results", results[-1].folder.name, PREDICTION)
+    if not (link.is_symlink() and link.readlink() == best):  # nothing is to be written where nothing is new
+        try:
+            draft.unlink(missing_ok=True)
+            draft.symlink_to(best)
+            draft.replace(link)
+        except OSError as error:
+            error.filename, error.filename2 = str(link), None
+            raise
     return results[-1].folder / PREDICTION
 
 
@@ -97,9 +106,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="report.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="EXPDIR")
     folder = parser.parse_args(argv).folder
-    lines = report(folder)
+    print("\n".join(report(folder)), flush=True)
     publish(folder)
-    print("\n".join(lines))
     return 0
 
 
