@@ -20,10 +20,10 @@ from downstream.blocks.length_buckets import BatchOrder, TableRow, form_batches,
 from downstream.interfaces import Outcome, Score
 from utility.errors import ConfigError
 from utility.metrics.error_rates import edit_distance
-from utility.text.letters import LetterDictionary, words_of
+from utility.text.letters import LetterDictionary, as_letters, words_of
 from utility.training.fields import check_counts, check_fields, check_flags, check_lists, check_sections, check_texts
 
-from .dataset import LibriSpeechLetters, transcribed
+from .dataset import LibriSpeechLetters, report_unknown, transcribed
 from .decoder import LanguageModelDecoder, decoder_type
 
 TASK = Path(__file__).resolve().parent.name
@@ -49,6 +49,7 @@ class DownstreamExpert(CorpusTask):
 
     sample_rate = 16000
     splits = SPLITS
+    task_version = 2  # letters that the dictionary lacks count as errors
     evaluation_memory = ("best_score", "has_best")
 
     def __init__(
@@ -105,6 +106,7 @@ class DownstreamExpert(CorpusTask):
             DataError: corpus, tables of lengths or texts are missing.
         """
         rows, texts = transcribed(*self.needed("libri_root", "bucket_file", split), self.datarc_source)
+        report_unknown(texts, self.dictionary, split)
         size = self._batch_size(split)
         if self.datarc.get("published_batches", False):
             return published_batches(rows, size, lambda row: row.name in texts), texts
@@ -115,7 +117,7 @@ class DownstreamExpert(CorpusTask):
         return next((self.datarc[name] for name in names if name in self.datarc), 1)
 
     def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
-        """Batches of ``(wavs, labels, names)``; labels are the numbers of the letters, ``|`` and ``</s>`` at the end."""
+        """Batches of ``(wavs, labels, names, texts)``; labels are the numbers of the letters, ``|`` and ``</s>`` at the end."""
         batches, texts = self.corpus_of(split)
         dataset = LibriSpeechLetters(self.datarc["libri_root"], [row for batch in batches for row in batch], texts, self.dictionary)
         return DataLoader(
@@ -133,7 +135,15 @@ class DownstreamExpert(CorpusTask):
         return self.model(self.projector(pad_sequence(features, batch_first=True)), lengths)
 
     def forward(
-        self, split: str, features: list[Tensor], labels: list[Tensor], names: list[str], records: dict[str, list], **kwargs: Any
+        self,
+        split: str,
+        features: list[Tensor],
+        labels: list[Tensor],
+        names: list[str],
+        texts: list[str] | None = None,
+        *,
+        records: dict[str, list],
+        **kwargs: Any,
     ) -> Tensor:
         """CTC loss of a batch; records it, and what was said and what is heard, as letters and as words.
 
@@ -141,12 +151,13 @@ class DownstreamExpert(CorpusTask):
             features: list of (T_i, D).
             labels: numbers of the letters of each item.
             names: of the utterances.
+            texts: what was said; without them it is made of the numbers, in which letters that the dictionary lacks are all the same.
             records: lists to grow.
         """
         logits, lengths = self.logits(features)
         labels = [torch.as_tensor(label) for label in labels]
         loss = ctc_loss(logits, lengths, labels, self.dictionary.begin, self.datarc.get("zero_infinity", True))
-        said = [self.dictionary.string(label.tolist()) for label in labels]
+        said = [self.dictionary.string(label.tolist()) for label in labels] if texts is None else [" ".join(as_letters(t)) for t in texts]
         heard, words = self._hear(logits.detach(), lengths)
         if self.training:
             self._too_long.note([label.tolist() for label in labels], lengths, names)

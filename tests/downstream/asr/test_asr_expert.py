@@ -107,23 +107,43 @@ def test_loaders(small: Layout, tmp_path: Path, caplog: pytest.LogCaptureFixture
     expert = make(tmp_path, small.datarc, mode="train", runner={"eval_dataloaders": ["dev-clean"]})
     assert "train-clean-100: 1 of 5 utterances have no text and are left out, such as train-clean-100/0/7/0-7-0002.flac" in caplog.text
     batches = list(expert.get_dataloader("test-clean"))
-    assert [names for *_, names in batches] == [["2-7-0004"], ["2-7-0003"], ["2-7-0001"], ["2-7-0000"]]
-    wavs, labels, _ = batches[2]
-    assert (len(wavs[0]), expert.dictionary.string(labels[0].tolist())) == (8800, "I T ' S | G O |")
-    assert sorted(len(names) for *_, names in expert.get_dataloader("train")) == [2, 2]
+    assert [names for _, _, names, _ in batches] == [["2-7-0004"], ["2-7-0003"], ["2-7-0001"], ["2-7-0000"]]
+    wavs, labels, _, texts = batches[2]
+    assert (len(wavs[0]), expert.dictionary.string(labels[0].tolist()), texts) == (8800, "I T ' S | G O |", ["IT'S GO"])
+    assert sorted(len(names) for *_, names, _ in expert.get_dataloader("train")) == [2, 2]
+
+
+def test_letters_that_the_dictionary_lacks(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """They are counted, trained as ``<unk>``, and errors whatever is heard; the references are what was said."""
+    write_utterances(tmp_path / "corpus", "dev-clean", 1, 7, [(np.zeros(16000), text) for text in ("Café go", "GO", "no 2 Œ")])
+    runner = {"train_dataloader": "dev-clean", "eval_dataloaders": ["dev-clean"]}
+    expert = make(tmp_path, measured(tmp_path / "corpus").datarc, mode="train", runner=runner)
+    assert "split dev-clean: 3 letters of 2 texts are not in the dictionary, such as 'É' of 1-7-0000; they are" in caplog.text
+    assert caplog.text.count("are not in the dictionary") == 1
+    (_, labels, names, texts), *_ = make(tmp_path, {**expert.datarc, "eval_batch_size": 3}).get_dataloader("dev-clean")
+    assert expert.dictionary.string(labels[0].tolist()) == "C A F <unk> | G O |"
+
+    expert._hear = lambda logits, lengths: (["C A F <unk> | G O |", "G O |", "N O | <unk> | <unk> |"], [["CAF<unk>", "GO"], ["GO"], ["NO"]])
+    records: dict[str, list] = defaultdict(list)
+    expert.eval()("dev-clean", [torch.randn(9, 6)] * 3, labels, names, texts, records=records)
+    assert records["target_tokens"] == ["C A F É | G O |", "G O |", "N O | 2 | Œ |"]
+    scores = expert.log_records("dev-clean", records, Log(), 1, [0], 1).scores
+    assert scores["uer"].value == pytest.approx(100 * 3 / 18)
+    assert scores["wer"].value == pytest.approx(100 * 3 / 6)
+    assert read_ark(tmp_path / "dev-clean-noLM-ref.ark") == {"1-7-0000": "CAFÉ GO", "1-7-0001": "GO", "1-7-0002": "NO 2 Œ"}
 
 
 def test_training_on_a_split_of_another_name(small: Layout, tmp_path: Path):
     """It has the batch size of training and is shuffled, ``train`` is not; the evaluation of the same split is in order."""
     fields = {**small.datarc, "batch_size": 2, "eval_batch_size": 1}
     expert = make(tmp_path, fields, runner={"train_dataloader": "dev-clean"})
-    assert [len(names) for *_, names in expert.get_dataloader("train")] == [1, 1, 1, 1]
+    assert [len(names) for *_, names, _ in expert.get_dataloader("train")] == [1, 1, 1, 1]
 
     def first(seed: int) -> str:
         torch.manual_seed(seed)
         return next(iter(expert.get_dataloader("dev-clean")))[2][0]
 
-    assert sorted(len(names) for *_, names in expert.get_dataloader("dev-clean")) == [2, 2]
+    assert sorted(len(names) for *_, names, _ in expert.get_dataloader("dev-clean")) == [2, 2]
     assert {first(seed) for seed in range(8)} == {"1-7-0004", "1-7-0001"}
     expert.eval()
     assert {first(seed) for seed in range(8)} == {"1-7-0004"}
