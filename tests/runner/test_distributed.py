@@ -19,7 +19,8 @@ from tests.support.compare import assert_same_run, results_of
 from utility.experiment.checkpoint import load
 from utility.experiment.killpoints import VARIABLE
 
-CONFIG = {"runner": {"total_steps": 13}, "downstream_expert": {"datarc": {"sizes": {"train": 26, "dev": 9, "test": 5}}}}
+SIZES = {"train": 26, "dev": 9, "test": 5}
+CONFIG = {"runner": {"total_steps": 13}, "downstream_expert": {"datarc": {"sizes": SIZES}}}
 TASKS = ["toy_task", "toy_dealt_task"]
 
 
@@ -104,6 +105,27 @@ def test_the_number_of_processes_must_stay(make_toy, uninterrupted, by_two, befo
     sentence = f"error: the run was trained by {before} process(es) and cannot go on with {after}; start it with {before}\n"
     assert ranks[0].err.endswith(sentence)
     assert sorted(path.name for path in toy.folder.iterdir()) == files
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_an_empty_split_is_the_same_sentence_as_with_one_process(make_toy, task, split):
+    """A random order of nothing is refused by torch, so that the task's loader decides which sentence it is."""
+    sentences = set()
+    for size in (1, 2):
+        toy = make_toy(task, downstream_expert={"datarc": {"sizes": {**SIZES, split: 0}}})
+        ranks = toy.run_ranks(size=size) if size > 1 else [toy.run()]
+        assert [rank.status for rank in ranks] == [2] * size, ranks[-1].err
+        sentences |= {rank.err.splitlines()[-1] for rank in ranks}
+    assert sentences == {f"run_downstream.py: error: the split {split!r} has no {'item' if split == 'train' else 'batch to evaluate'}"}
+
+
+def test_an_empty_split_is_the_same_sentence_in_an_evaluation(make_toy, uninterrupted):
+    toy = copied(make_toy, uninterrupted("toy_dealt_task", **CONFIG), "toy_dealt_task")
+    argv = [*toy.evaluation("dev", "dev-best.ckpt"), "-o", "config.downstream_expert.datarc.sizes.dev=0"]
+    for ranks in ([toy.server.run(argv, toy.place)], toy.run_ranks(argv)):
+        assert [rank.status for rank in ranks] == [2] * len(ranks)
+        assert all(rank.err.splitlines()[-1].endswith("the split 'dev' has no batch to evaluate") for rank in ranks)
 
 
 OTHER_ENDED = "run_downstream.py: error: process {} ends because another process of the run has ended; its message says why\n"
