@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,13 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
-from downstream.blocks.ark import write_ark
+from downstream.blocks.ark import free_key, write_ark
 from downstream.blocks.corpus_task import SOURCE, CorpusTask
 from downstream.blocks.ctc import LongLabels, ctc_loss, greedy
 from downstream.blocks.heads import build_head, sequence_heads
 from downstream.blocks.length_buckets import BatchOrder, TableRow, form_batches, published_batches
 from downstream.interfaces import Outcome, Score
+from utility.audio.io import AUDIO_EXTENSIONS
 from utility.errors import ConfigError
 from utility.metrics.error_rates import edit_distance
 from utility.text.letters import LetterDictionary, as_letters, words_of
@@ -26,6 +28,7 @@ from utility.training.fields import check_counts, check_fields, check_flags, che
 from .dataset import LibriSpeechLetters, report_unknown, transcribed
 from .decoder import LanguageModelDecoder, decoder_type
 
+log = logging.getLogger(__name__)
 TASK = Path(__file__).resolve().parent.name
 DICTIONARY = Path(__file__).with_name("char.dict")
 SPLITS = ("train", "dev-clean", "dev-other", "test-clean", "test-other")
@@ -83,6 +86,7 @@ class DownstreamExpert(CorpusTask):
         self._decoder: LanguageModelDecoder | None = None
         self._has_best = False
         self._heard: dict[str, str] = {}
+        self._writes_heard = True
         self._too_long = LongLabels()
         self.read_ahead()
         if mode in ("train", "evaluate") and self.kind:
@@ -215,12 +219,24 @@ class DownstreamExpert(CorpusTask):
         return Outcome(save_names=names, scores=scores, variant="LM" if self.kind else "")
 
     def inference(self, features: list[Tensor], names: list[str]) -> list[dict[str, Any]]:
-        """What is said in each recording; also written to ``inference.ark`` in the folder of the results."""
+        """What is said in each recording; also written to ``inference.ark`` in the folder of the results, if that is possible."""
         _, words = self._hear(*self.logits(features))
         texts = [" ".join(said) for said in words]
-        self._heard |= {Path(name).stem: text for name, text in zip(names, texts, strict=True)}
-        write_ark(self.results_dir / "inference.ark", self._heard, self._heard.values())
+        for name, text in zip(names, texts, strict=True):
+            path = Path(name)
+            self._heard[free_key(path.stem if path.suffix.lower() in AUDIO_EXTENSIONS else path.name, self._heard)] = text
+        self._keep_heard(self.results_dir / "inference.ark")
         return [{"file": name, "text": text} for name, text in zip(names, texts, strict=True)]
+
+    def _keep_heard(self, path: Path) -> None:
+        """Writes all that was heard so far; the experiment may belong to someone else, which is said once."""
+        if not self._writes_heard:
+            return
+        try:
+            write_ark(path, self._heard, self._heard.values())
+        except OSError as error:
+            self._writes_heard = False
+            log.warning("%s cannot be written: %s; the texts are in the answers", path, error.strerror or error)
 
 
 def splits_of(datarc: Mapping[str, Any], used: Iterable[str] = ()) -> tuple[str, ...]:

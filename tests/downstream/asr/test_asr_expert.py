@@ -216,6 +216,26 @@ def test_inference(tmp_path: Path):
     assert read_ark(tmp_path / "inference.ark") == {"one": answers[0]["text"], "two": answers[1]["text"]}
 
 
+def test_recordings_of_one_name_are_all_kept(tmp_path: Path):
+    """The Runner gives names without suffix; a dot or a space in one is no end of it."""
+    expert, names = make(tmp_path).eval(), ["1", "1", "talk.1", "talk.2", "1-2", "my talk", "b/1.wav"]
+    answers = [expert.inference([torch.randn(20 + number, 6)], [name])[0] for number, name in enumerate(names)]
+    assert [answer["file"] for answer in answers] == names
+    found = read_ark(tmp_path / "inference.ark")
+    assert list(found) == ["1", "1-2", "talk.1", "talk.2", "1-2-2", "my_talk", "1-3"]
+    assert list(found.values()) == [answer["text"] for answer in answers]
+
+
+def test_inference_from_an_experiment_that_cannot_be_written_to(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Here, a file lies where the folder of the results should be."""
+    (tmp_path / "results").write_text("")
+    expert = make(tmp_path, results_dir=tmp_path / "results/dev-best").eval()
+    answers = [expert.inference([torch.randn(30, 6)], [name])[0] for name in ("one", "two")]
+    assert [answer["file"] for answer in answers] == ["one", "two"]
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{tmp_path / 'results/dev-best/inference.ark'} cannot be written: ")
+
+
 @pytest.mark.parametrize(
     ("change", "error", "sentence"),
     [
