@@ -19,11 +19,11 @@ ENVIRONMENT = {**os.environ, "PYTHON": sys.executable}
 SCORES = {100: (0.3, 0.1), 200: (0.1, 0.4), 300: (0.2, 0.15)}
 
 
-def write_result(folder: Path, step: int, split: str, eer: float) -> None:
+def write_result(folder: Path, step: int, split: str, eer: float, **more: object) -> None:
     place = folder / f"results/states-{step}"
     place.mkdir(parents=True, exist_ok=True)
     scores = {"EER": {"value": eer}, "minDCF": {"value": 2 * eer}}
-    (place / f"{split}.json").write_text(json.dumps({"scores": scores}))
+    (place / f"{split}.json").write_text(json.dumps({"scores": scores, **more}))
     (place / f"{split}_predict.txt").write_text(f"a_b {step}\n")
 
 
@@ -56,6 +56,14 @@ def test_report_without_dev(folder: Path, capsys: pytest.CaptureFixture):
         path.unlink()
     assert report([str(folder)]) == 0
     assert "chosen on dev: none" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("given", "heard"), [({}, True), ({"hold_out_dev": False}, True), ({"hold_out_dev": True}, False)])
+def test_the_report_says_whether_the_speakers_of_dev_were_trained_on(folder: Path, capsys: pytest.CaptureFixture, given: dict, heard: bool):
+    write_result(folder, 100, "test", 0.3, config={"downstream_expert": {"datarc": given}})
+    assert report([str(folder)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("chosen on dev: test-EER 0.3")]
+    assert line.endswith("; the speakers of dev were trained on (hold_out_dev: false)") == heard
 
 
 def test_report_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture):
