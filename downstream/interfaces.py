@@ -50,6 +50,8 @@ class Outcome:
 class RunContext:
     """What :meth:`DownstreamBase.run` gets for work that is not a pass over a split.
 
+    Of several processes the leader alone does this work, with all of it, while the others wait.
+
     Args:
         extract: list of 1-D waveforms at the task's rate -> list of (T_i, D) features, as in evaluation.
         results_dir: where the files of this evaluation belong.
@@ -156,7 +158,7 @@ class DownstreamBase(nn.Module):
         raise NotImplementedError
 
     def run(self, name: str, context: RunContext) -> Mapping[str, Score] | None:
-        """Work named in ``runs``; returns its scores, if it has any."""
+        """Work named in ``runs``; returns its scores, if it has any. One process does it, however many there are."""
         raise NotImplementedError
 
     def param_groups(self, modules: Mapping[str, nn.Module]) -> list[dict[str, Any]] | None:

@@ -128,6 +128,18 @@ def test_an_empty_split_is_the_same_sentence_in_an_evaluation(make_toy, uninterr
         assert all(rank.err.splitlines()[-1].endswith("the split 'dev' has no batch to evaluate") for rank in ranks)
 
 
+def test_the_leader_alone_does_a_tasks_own_work(repo, make_toy):
+    toy = make_toy()
+    (toy.place / "config.yaml").write_text("downstream_expert: {}\n")
+    task = str(repo / "tests/runner/plugins/hooked_task")
+    argv = ["-m", "evaluate", "-t", "report", "-u", "mel", "-d", task, "-c", "config.yaml", "-p", str(toy.folder), "--device", "cpu"]
+    ranks = toy.run_ranks(argv)
+    assert [rank.status for rank in ranks] == [0, 0], ranks[0].err + ranks[1].err
+    assert ["report: width 80" in rank.out for rank in ranks] == [True, False]
+    assert (toy.folder / "results/initial/ranks.txt").read_text() == "0\n"
+    assert (toy.folder / "results/initial/report.json").is_file()
+
+
 OTHER_ENDED = "run_downstream.py: error: process {} ends because another process of the run has ended; its message says why\n"
 
 
