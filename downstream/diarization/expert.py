@@ -44,7 +44,7 @@ class DownstreamExpert(CorpusTask):
     """
 
     length_rule = "own"  # padding must not count: probabilities would depend on their batch
-    task_version = 2  # frames of padding are no longer heard
+    task_version = 3  # 2: frames of padding are no longer heard; 3: recordings of less than a frame count
     splits = ("train", "dev", "test")
     datarc_source = f"{SOURCE}.loaderrc"
 
@@ -165,8 +165,13 @@ class DownstreamExpert(CorpusTask):
         return Outcome(save_names=["best-states-dev.ckpt"] if improved else [], scores=scores)
 
     def _turns(self, split: str, probabilities: dict[str, np.ndarray], choose: bool, write: bool) -> dict[str, Score]:
-        """Error rates of turns: with the setting chosen on dev, and with the best one of this split, as S3PRL reports it."""
-        references = {recording.name: recording.by_speaker for recording in self.corpus_of(split) if recording.name in probabilities}
+        """Error rates of turns: with the setting chosen on dev, and with the best one of this split, as S3PRL reports it.
+
+        What is said in recordings of less than a frame, which have no probabilities, is missed; other recordings may be without them where
+        only a part is evaluated, and do not count.
+        """
+        counting = (own for own in self.corpus_of(split) if own.name in probabilities or not self.framing.frames_in(own))
+        references = {recording.name: recording.by_speaker for recording in counting}
         ranked = scored_grid(probabilities, references, self.framing.shift / self.framing.rate)
         if choose:
             self.chosen = best(ranked)

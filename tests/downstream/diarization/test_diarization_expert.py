@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,12 @@ from downstream.diarization.model import Model
 from downstream.diarization.pit import pit_loss
 from downstream.diarization.predictions import write_scoring
 from downstream.diarization.windows import joined, turns_with_times, windows
+from preprocess.kaldi_folder import Recording, Turn, write_kaldi_folder
 from run_downstream import main
 from tests.downstream.diarization.layouts import SMALL_MODEL, kaldi_folders, override, real_folder
 from tests.support.pipelines import noises, untrained
+from utility import tune_diarization
+from utility.audio.io import save_audio
 from utility.errors import ConfigError, DataError, UnknownNameError
 from utility.metrics.diarization_tuning import Setting
 
@@ -206,8 +210,6 @@ def test_scores_of_an_experiment(repo: Path, folders: Path, trained: Path):
 
 
 def test_a_choice_made_afterwards(folders: Path, trained: Path, capsys):
-    from utility import tune_diarization
-
     assert main(["-m", "evaluate", "-t", "dev", "-e", str(trained / "best-states-dev.ckpt"), "--device", "cpu"]) == 0
     capsys.readouterr()
     results = []
@@ -235,6 +237,22 @@ def test_audio_of_every_split_is_there_when_the_training_begins(folders: Path, t
     with pytest.raises(DataError, match=r"test_dir: .* 1 of which do not exist, such as /.*/gone-[^/]*\.wav"):
         make(tmp_path / "run", **more)
     make(tmp_path / "run", **more | {"runner": {"eval_dataloaders": ["dev"]}})
+
+
+def test_a_recording_of_less_than_a_frame_is_missed(tmp_path: Path, capsys: pytest.CaptureFixture):
+    """By the evaluation as by score.sh: nine tenths of a second of 3.9, where a frame has a second."""
+    recordings = []
+    for name, seconds in (("a", 3), ("b", 0.9)):
+        save_audio(tmp_path / f"{name}.wav", np.full(int(seconds * 16000), 0.1), 16000)
+        recordings.append(Recording(name, tmp_path / f"{name}.wav", seconds, (Turn(0, seconds, f"speaker-{name}"),)))
+    write_kaldi_folder(tmp_path / "data", recordings)
+    expert = make(tmp_path / "run", {"frame_shift": 16000}, {"test_dir": str(tmp_path / "data")}, results_dir=tmp_path / "run/results/x")
+    assert len(expert.get_dataloader("test").dataset) == 1
+    records = {"acc": [1.0], "der": [0.0], "loss": [0.1], "probabilities": [np.array([[0.9, 0.1]] * 3)], "places": [("a", 0)]}
+    scores = expert.log_records("test", records, SimpleNamespace(add_scalar=lambda *_, **__: None), 0, [0], 1).scores
+    assert scores["der"].value == scores["der_best"].value == pytest.approx(0.9 / 3.9)
+    assert tune_diarization.main([str(tmp_path / "run"), str(tmp_path / "data")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].endswith("23.08")
 
 
 def test_predictions_go_once_others_are_written(tmp_path: Path):
