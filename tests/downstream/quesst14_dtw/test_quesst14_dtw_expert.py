@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 import torch
 
 from downstream.blocks.quesst import recordings
@@ -141,7 +142,9 @@ def test_a_word_is_found_in_own_recordings(tiny, tmp_path, capsys):
     for document in documents:
         shutil.copy(document, folder)
     wav, rate = soundfile.read(documents[1])
-    soundfile.write(tmp_path / "word.wav", np.stack([wav[8000:20000]] * 2, axis=1), rate)
+    assert rate != 44100
+    word = soxr.resample(wav[round(0.5 * rate) : round(1.25 * rate)], rate, 44100)
+    soundfile.write(tmp_path / "word.wav", np.stack([word] * 2, axis=1), 44100)
     words = ["-m", "inference", "-t", str(tmp_path / "word.wav"), str(folder), "-u", "mfcc", "-d", "quesst14_dtw"]
     assert main([*words, "-p", str(tmp_path / "run"), "--device", "cpu"]) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
