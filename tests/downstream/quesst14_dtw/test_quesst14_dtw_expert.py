@@ -81,6 +81,41 @@ def test_searches_of_one_folder_do_not_overwrite_each_other(tiny, tmp_path, sear
     assert (folder / "test/benchmark.stdlist.xml").read_bytes() == usual
 
 
+LAYERS = """
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+
+
+class UpstreamExpert(nn.Module):
+    def __init__(self, ckpt=None, model_config=None, **kwargs):
+        super().__init__()
+
+    def get_downsample_rates(self, key):
+        return 320
+
+    def forward(self, wavs):
+        frames = pad_sequence([wav[: len(wav) // 320 * 320].view(-1, 320) for wav in wavs], batch_first=True)
+        spectra = (torch.fft.rfft(frames).abs()[..., :24] + 1e-3).log()
+        return {"hidden_states": [spectra, spectra.flip(-1) * torch.linspace(0, 1, 24), frames[..., :24]][WHICH]}
+"""
+
+
+def test_every_layer_can_be_searched(tiny, tmp_path, search):
+    """``-l`` gives the very answers of an upstream that has this layer alone; without it, the mean of the layers is another matter."""
+
+    def answers(which: str, *flags: str) -> bytes:
+        folder = tmp_path / f"upstream{which}"
+        folder.mkdir(exist_ok=True)
+        (folder / "expert.py").write_text(LAYERS.replace("WHICH", which))
+        search(tiny, str(folder), folder="-".join(("run", which, *flags)), flags=flags)
+        return (tmp_path / "-".join(("run", which, *flags)) / "benchmark.stdlist.xml").read_bytes()
+
+    alone = [answers(f"{layer}:{layer + 1}") for layer in range(3)]
+    assert [answers(":", "-l", str(layer)) for layer in range(3)] == alone
+    assert len({*alone, answers(":")}) == 4
+
+
 @pytest.mark.parametrize(
     ("settings", "args", "name"),
     [
