@@ -13,9 +13,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+import yaml
 
 from tests.support import processes
-from tests.support.compare import assert_same_run, results_of
+from tests.support.compare import assert_same_run, metrics_of, results_of
 from utility.experiment.checkpoint import load
 from utility.experiment.killpoints import VARIABLE
 
@@ -65,6 +67,29 @@ def test_two_ranks_train_on_different_data(uninterrupted, by_two, task):
     one, two = load(uninterrupted(task, **CONFIG) / "states-13.ckpt"), load(by_two(task) / "states-13.ckpt")
     assert (one["EpochLength"], two["EpochLength"], two["WorldSize"]) == (13, 6, 2)
     assert not all(value.equal(two["Downstream"][name]) for name, value in one["Downstream"].items() if name.startswith("model"))
+
+
+def test_an_update_by_two_is_that_of_one_process_with_the_same_batches(repo, make_toy):
+    """Two ranks with a batch each, and one process that gathers the mean gradient of both batches."""
+    found = []
+    for size in (1, 2):
+        toy = make_toy()
+        periods = {"total_steps": 4, "log_step": 1, "eval_step": 4, "save_step": 1, "max_keep": 9, "tensorboard": False}
+        runner = {**periods, "gradient_accumulate_steps": 3 - size, "gradient_clipping": 1e9}  # no norm hides a sum in place of a mean
+        optimizer = {"name": "TorchOptim", "torch_optim_name": "SGD", "lr": 0.1}
+        config = {"runner": runner, "optimizer": optimizer, "downstream_expert": {"items": 8}}
+        (toy.place / "config.yaml").write_text(yaml.safe_dump(config))
+        task = str(repo / "tests/runner/plugins/hooked_task")
+        argv = ["-u", "mel", "-d", task, "-c", "config.yaml", "-p", str(toy.folder), "--device", "cpu"]
+        ranks = toy.run_ranks(argv, size=size)
+        assert [rank.status for rank in ranks] == [0] * size, ranks[0].err
+        states = [load(toy.folder / f"states-{step}.ckpt")["Downstream"] for step in range(1, 5)]
+        norms = [line["grad_norm"] for line in metrics_of(toy.folder) if "grad_norm" in line]
+        found.append(([{name: v for name, v in state.items() if torch.is_tensor(v)} for state in states], norms))
+    (alone, norms_alone), (together, norms_together) = found
+    assert min(norms_alone) > 1e-3
+    assert norms_together == pytest.approx(norms_alone, rel=1e-4)
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-7)
 
 
 def copied(make_toy, folder: Path, task: str):
