@@ -21,6 +21,7 @@ from downstream.blocks.quesst import recordings
 from downstream.quesst14_dtw.dataset import read_waveform
 from downstream.quesst14_dtw.expert import DownstreamExpert, variant_of
 from run_downstream import main
+from tests.downstream.native import native_recordings
 from tests.downstream.quesst14_dtw.conftest import ROOT
 from utility.errors import ConfigError, DataError, UnknownNameError
 from utility.metrics.detection_files import read_stdlist
@@ -189,6 +190,24 @@ def test_a_word_is_found_in_own_recordings(tiny, tmp_path, capsys):
     assert (best["start"], best["end"]) == (pytest.approx(0.5, abs=0.1), pytest.approx(1.25, abs=0.1))
     for answer, document in zip(answers, documents, strict=True):
         assert 0 <= answer["start"] < answer["end"] <= soundfile.info(document).duration + 0.01
+
+
+def test_words_of_real_recordings_of_several_rates(shared, tmp_path, capsys):
+    """Cut out of each at its own rate, and looked for in all of them."""
+    files = list(native_recordings(shared))
+    (tmp_path / "recordings").mkdir()
+    for path in files:
+        (tmp_path / "recordings" / path.name).symlink_to(path)
+    for path in files:
+        wav, rate = soundfile.read(path)
+        soundfile.write(tmp_path / "word.wav", wav[round(0.5 * rate) : round(1.1 * rate)], rate)
+        words = ["-m", "inference", "-t", str(tmp_path / "word.wav"), str(tmp_path / "recordings"), "-u", "mfcc", "-d", "quesst14_dtw"]
+        assert main([*words, "-p", str(tmp_path / "run"), "--device", "cpu"]) == 0
+        answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert {answer["document"] for answer in answers} == {path.stem for path in files}
+        best = max(answers, key=lambda answer: answer["score"])
+        assert best["document"] == path.stem
+        assert (best["start"], best["end"]) == (pytest.approx(0.5, abs=0.1), pytest.approx(1.1, abs=0.1))
 
 
 def test_a_query_of_a_few_frames_is_named(tmp_path):
