@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 
 from downstream.pipeline import Pipeline
@@ -43,6 +46,22 @@ def test_a_new_training_of_the_example_finds_its_own_best(tmp_path):
     assert (tmp_path / "second" / "dev-best.ckpt").exists() == (state["Downstream"]["best_score"].item() > 0)
     assert main(["-m", "train", "-e", str(init), "-p", str(tmp_path / "on"), "-o", "config.runner.total_steps=3"]) == 0
     assert load(tmp_path / "on" / "states-3.ckpt")["Downstream"]["best_score"] == UNBEATEN  # a resume remembers
+
+
+def test_inference_takes_the_weights(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["-p", "run", *EXAMPLE, FEW]) == 0
+    soundfile.write(tmp_path / "a.wav", np.random.default_rng(0).normal(0, 0.1, 20000), 16000)
+    words, given, answers = ["-m", "inference", "-t", "a.wav", "--device", "cpu"], ["-u", "mel", "-d", "example", "-n", "x"], []
+    for how in (["-e", "run"], ["-i", "run", *given], ["-i", "run/states-2.ckpt", *given]):
+        capsys.readouterr()
+        assert main([*words, *how]) == 0
+        answers.append(capsys.readouterr().out)
+    assert len(json.loads(answers[0])["probabilities"]) == 5
+    assert answers[1:] == answers[:1] * 2
+    for incomplete in (given, ["-i", "run", "-d", "example", "-n", "x"]):
+        assert main([*words, *incomplete]) == 2
+        assert "inference needs a trained checkpoint: -e CHECKPOINT_OR_FOLDER, or the weights of one with -i" in capsys.readouterr().err
 
 
 @pytest.fixture(scope="module")
