@@ -19,18 +19,16 @@ if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_
     signal.signal(signal.SIGINT, _leave)
 
 import contextlib
-import errno
 import logging
 import sys
 import warnings
 from pathlib import Path
 
 from upstream import registry
-from utility.errors import EXIT_STATUS, MISTAKE_VARIABLE, ToolkitError
+from utility.errors import EXIT_STATUS, MISTAKE_VARIABLE, ToolkitError, sentence_of
 from utility.experiment.command_line import Arguments, parse
 from utility.experiment.plugins import find_plugins, find_task
 
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 TASKS = Path(__file__).resolve().parent / "downstream"
 
 
@@ -52,9 +50,7 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
-        if error.errno not in DISK_ERRORS:
-            raise
-        return _fail(f"{error.strerror}: {error.filename}" if error.filename else str(error.strerror))
+        return _fail(sentence_of(error))
     except KeyboardInterrupt:
         return 130
 

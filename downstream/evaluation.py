@@ -109,7 +109,7 @@ class Evaluator:
             reach("evaluate.middle")
             if self.team.size == 1 and self.should_stop():
                 raise InterruptedPassError
-        if not ids and not (place.world > 1 and place.rank > 0):
+        if not ids and (place.rank == 0 or opened.total == 0):  # a rank may well have none where there are fewer batches than ranks
             raise DataError(f"the split {split!r} has no batch to evaluate")
         return (records if merge else separate), ids, items
 

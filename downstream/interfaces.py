@@ -50,6 +50,8 @@ class Outcome:
 class RunContext:
     """What :meth:`DownstreamBase.run` gets for work that is not a pass over a split.
 
+    Of several processes the leader alone does this work, with all of it, while the others wait.
+
     Args:
         extract: list of 1-D waveforms at the task's rate -> list of (T_i, D) features, as in evaluation.
         results_dir: where the files of this evaluation belong.
@@ -71,18 +73,23 @@ class DownstreamBase(nn.Module):
     every argument of the command line (``expdir`` among them), so the constructor ends in ``**kwargs`` and passes them up.
 
     What the task remembers between batches or evaluations (best score, patience, vocabularies ...) belongs into buffers or
-    ``get_extra_state`` as plain data; the Runner saves and restores it.
+    ``get_extra_state`` as plain data; the Runner saves and restores it. A training that begins with the weights of another (``-i``) takes
+    all of it but what :attr:`evaluation_memory` names: the vocabularies, but not the best score.
 
     Attributes:
         sample_rate: the rate in Hz of the waveforms that the task's data loaders yield and that its features need.
         length_rule: how padded features are cut to an utterance's frames: ``"round"`` (S3PRL: round(len / rate), trimming only),
-            ``"ceil"`` (ceil(len / rate), the last frame repeated where frames are missing) or ``"own"`` (the upstream's own lengths).
+            ``"ceil"`` (ceil(len / rate), the last frame repeated where frames are missing) or ``"own"`` (the upstream's own lengths, so
+            that no utterance ends in frames of padding; ``"round"`` where an upstream tells none). With ``"round"`` a shorter utterance of
+            a batch has up to a few frames of padding that it has not when alone, and an answer depends on its batch.
         task_version: raised by every change that can move a number.
         runs: names that ``-m evaluate -t NAME`` hands to :meth:`run` instead of a pass over a split.
         splits: the names that ``get_dataloader`` knows, if they are known in advance; a wrong ``-t`` is then refused with the valid ones.
         trains: False for a task without anything to train: it is evaluated and used without a checkpoint, and ``-m train`` is refused.
         inference_inputs: ``"files"``, ``"pairs"`` (two paths; a folder as the second pairs the first with each of its files) or
             ``"none"`` (the task has no inference on recordings).
+        evaluation_memory: what is remembered of evaluations: names in the state dict, or keys of the dict of ``get_extra_state``; names
+            that do not exist are passed over.
         distributed_evaluation: True if ``forward`` leaves everything that ``log_records`` needs in ``records`` (lists that grow), so
             that batches can be dealt to several processes and their records merged in batch order.
     """
@@ -94,6 +101,7 @@ class DownstreamBase(nn.Module):
     splits: tuple[str, ...] = ()
     trains: bool = True
     inference_inputs: str = "files"
+    evaluation_memory: tuple[str, ...] = ("best_score",)
     distributed_evaluation: bool = True
 
     def __init__(self, expdir: str | Path, results_dir: str | Path | None = None, **kwargs: Any):
@@ -150,7 +158,7 @@ class DownstreamBase(nn.Module):
         raise NotImplementedError
 
     def run(self, name: str, context: RunContext) -> Mapping[str, Score] | None:
-        """Work named in ``runs``; returns its scores, if it has any."""
+        """Work named in ``runs``; returns its scores, if it has any. One process does it, however many there are."""
         raise NotImplementedError
 
     def param_groups(self, modules: Mapping[str, nn.Module]) -> list[dict[str, Any]] | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,7 @@ class Optimisation:
         grad_norm: norm before clipping of the last update (float).
         skipped: updates in a row, up to the last, whose gradient was not finite.
         lr: learning rate of the first group in the last update.
+        own_groups: the task made the parameter groups.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Optimisation:
         scale_loss: bool = False,
     ):
         self.team, self.accumulate, self.clipping = team, accumulate, clipping
+        self.own_groups = groups is not None
         self.optimizer = build_optimizer(config["optimizer"], modules, groups, total_steps)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         schedule = dict(config.get("scheduler") or {})
@@ -120,20 +123,42 @@ class Optimisation:
             state["Scaler"] = self.scaler.state_dict()
         return state
 
-    def load(self, state: Mapping[str, Any]) -> None:
-        """Restores :meth:`state`. The optimizer comes last: it holds the learning rate that building the scheduler has just reset."""
+    def load(self, state: Mapping[str, Any], anew: bool = False) -> None:
+        """Restores :meth:`state`.
+
+        Args:
+            state: a checkpoint.
+            anew: its settings (learning rates, decays, the schedule's fields ...) give way to those that this was built with, as if they
+                had held since the first update: the schedule stands where so many updates bring it, or begins now if there was none.
+
+        Raises:
+            CheckpointError: the state is of another optimizer.
+            ConfigError: the schedule does not reach as far as the run has come.
+        """
         try:
-            if self.scheduler is not None and state.get("Scheduler"):
-                self.scheduler.load_state_dict(state["Scheduler"])
+            position = state.get("Scheduler")
             if self.scaler is not None and state.get("Scaler"):
                 self.scaler.load_state_dict(state["Scaler"])
-            rates = [group["lr"] for group in self.optimizer.param_groups]
-            self.optimizer.load_state_dict(state["Optimizer"])
-            if self.scheduler is not None and not state.get("Scheduler"):  # the run gets its schedule only now
-                for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
-                    group["lr"] = rate
+            if self.scheduler is not None and position and not anew:
+                self.scheduler.load_state_dict(position)
+            elif self.scheduler is not None and position:
+                self._move_schedule(position["last_epoch"])
+            fields = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
+            self.optimizer.load_state_dict(state["Optimizer"])  # the last: building the scheduler has reset the learning rate
+            if anew or (self.scheduler is not None and not position):
+                for group, own in zip(self.optimizer.param_groups, fields, strict=True):
+                    group.update(own)
         except (KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"the checkpoint does not fit the optimizer of this config: {error}") from error
+
+    def _move_schedule(self, position: int) -> None:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected call of `lr_scheduler.step")  # no update belongs to these steps
+            try:
+                while self.scheduler.last_epoch < position:
+                    self.scheduler.step()
+            except ValueError as error:
+                raise ConfigError(f"the schedule does not reach step {position}, where the run stands: {error}", "scheduler") from error
 
 
 def _moves_by_epoch(schedule: dict[str, Any], total_epochs: int | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +24,8 @@ from utility.training.packing import Extracted, as_waveform, naming
 from utility.training.specaug import SpecAug
 
 log = logging.getLogger(__name__)
+
+EXTRA_STATE = "_extra_state"  # torch's name for it in a state dict
 
 
 class Pipeline:
@@ -53,13 +56,14 @@ class Pipeline:
             normalize=args["upstream_feature_normalize"],
         ).to(device)
         self.downstream = _build_task(experiment, self.featurizer, training).to(device)
-        self.featurizer.length_rule = getattr(self.downstream, "length_rule", "round")
+        self.featurizer.length_rule = _length_rule(self.downstream, self.featurizer)
         _check_rate(args, self.downstream)
         self.specaug = SpecAug(**config["specaug"]) if training and config.get("specaug") else None
         self.trainable = {"Featurizer": self.featurizer, "Downstream": self.downstream}
         if args["upstream_trainable"]:
             self.trainable = {"Upstream": self.upstream, **self.trainable}
-        self.load(experiment.state, experiment.checkpoint)
+        begins = training and not experiment.resumes
+        self.load(_without_memory(self.downstream, experiment.state) if begins else experiment.state, experiment.checkpoint)
         if experiment.runner.compile:
             self.upstream.compile()
 
@@ -157,6 +161,19 @@ class Pipeline:
         return get(split, epoch=epoch) if takes_epoch else get(split)
 
 
+def _without_memory(task: nn.Module, state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The checkpoint that a training begins with (``-i``): of evaluations the task remembers what it does when new, which is nothing."""
+    if not state.get("Downstream"):
+        return state
+    fresh, weights = task.state_dict(), copy.copy(state["Downstream"])
+    names = getattr(task, "evaluation_memory", DownstreamBase.evaluation_memory)
+    weights.update({name: fresh[name] for name in names if name in fresh})
+    extra, new = weights.get(EXTRA_STATE), fresh.get(EXTRA_STATE)
+    if isinstance(extra, Mapping) and isinstance(new, Mapping):
+        weights[EXTRA_STATE] = {**extra, **{name: new[name] for name in names if name in new}}
+    return {**state, "Downstream": weights}
+
+
 def _misfit(error: RuntimeError, state: Mapping[str, Any]) -> str:
     """The first thing that does not fit, how many more there are, and what the checkpoint was trained for."""
     _, *faults = (" ".join(line.split()).rstrip(".,") for line in str(error).splitlines() if line.strip())
@@ -179,6 +196,12 @@ def _build_task(experiment: Experiment, featurizer: Featurizer, training: bool) 
         **experiment.config,
         **args,
     )
+
+
+def _length_rule(task: nn.Module, featurizer: Featurizer) -> str:
+    """The rule that the task wants; in place of ``"own"`` S3PRL's, where the upstream tells no lengths."""
+    wanted = getattr(task, "length_rule", DownstreamBase.length_rule)
+    return "round" if wanted == "own" and not featurizer.tells_lengths else wanted
 
 
 def _check_rate(args: Mapping[str, Any], task: nn.Module) -> None:

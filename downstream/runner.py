@@ -129,13 +129,18 @@ class Runner:
         return Tracker(experiment.folder.path, experiment.runner.tensorboard, experiment.runner.mlflow, step if experiment.resumes else 0)
 
     def _run_work(self, pipeline: Pipeline, name: str) -> Evaluated:
+        """The task's own work, by the leader alone: two processes would write the same files."""
+
         def extract(wavs: list[Tensor]) -> list[Tensor]:
             with pipeline.autocast():
                 return pipeline.extract(wavs)
 
         context = RunContext(extract, self.experiment.results_dir, self.device, self.experiment.args["seed"])
+        scores: Mapping[str, Score] = {}
         with pipeline.evaluating():
-            scores: Mapping[str, Score] = pipeline.downstream.run(name, context) or {}
+            if self.team.leads:
+                scores = pipeline.downstream.run(name, context) or {}
+        self.team.share(None)  # the others wait
         return Evaluated(name, 0, Outcome(scores=scores))
 
     def _describe(self, pipeline: Pipeline) -> None:

@@ -14,8 +14,11 @@ import torch
 
 from downstream.optimisation import Optimisation
 from downstream.pipeline import Pipeline
+from downstream.resumption import same_settings
 from utility.errors import UsageError
+from utility.experiment.checkpoint import step_of
 from utility.experiment.experiment import Experiment
+from utility.experiment.states import list_states
 from utility.experiment.trackers import METRICS
 from utility.training.distributed import Team
 
@@ -120,12 +123,25 @@ def prepare_folder(experiment: Experiment, step: int, tag: str) -> None:
     home, sizes = Path(experiment.checkpoint).parent, dict(experiment.state.get("Files", {}))
     if home.resolve() != folder.path.resolve():
         folder.set_aside(tag)
-        _copy([*sizes, *(p.name for p in home.glob("*.ckpt") if not p.name.startswith("states-"))], home, folder.path)
-    aside = folder.set_aside_after(step, tag)
+        later = _named_later(home, step)
+        _copy([*sizes, *(p.name for p in _named(home) if p not in later)], home, folder.path)
+    # The newest checkpoint with unchanged settings goes on as the same run did, and writes the same dev-best.ckpt again.
+    goes_another_way = any(number > step for number, _ in folder.states()) or not same_settings(experiment)
+    aside = folder.set_aside_after(step, tag, _named_later(folder.path, step) if goes_another_way else ())
     if aside is not None:
         log.warning("going on from step %d: later checkpoints now lie in %s", step, aside)
         _copy(sizes, folder.path, aside)
     folder.truncate(sizes)
+
+
+def _named(folder: Path) -> list[Path]:
+    """The checkpoints without a number, such as ``dev-best.ckpt``."""
+    numbered = [path for _, path in list_states(folder)]
+    return [path for path in sorted(folder.glob("*.ckpt")) if path not in numbered]
+
+
+def _named_later(folder: Path, step: int) -> list[Path]:
+    return [path for path in _named(folder) if (step_of(path) or 0) > step]
 
 
 def _copy(names: Iterable[str], source: Path, target: Path) -> None:

@@ -22,6 +22,7 @@ from downstream.optimisation import Optimisation
 from downstream.periods import Periods
 from downstream.pipeline import Pipeline
 from downstream.reporting import write_result
+from downstream.resumption import settings_changed
 from downstream.snapshot import LOGS, Progress
 from utility.errors import DataError, ToolkitError
 from utility.experiment import checkpoint as checkpoints
@@ -67,7 +68,8 @@ class Trainer:
         self.periods = Periods(self.runner, self._epoch_length() if Periods.need_epochs(self.runner) else None)
         self.optimisation = self._build_optimisation()
         if state:
-            self.optimisation.load(state)
+            changed = settings_changed(state["Config"], experiment.config, self.optimisation.own_groups)
+            self.optimisation.load(state, anew=changed)
         self.evaluator = Evaluator(pipeline, team, self.seed, self.runner.evaluate_ratio, lambda: bool(request))
         self.last: list[Evaluated] = []
         self.loss: torch.Tensor | None = None

@@ -36,8 +36,8 @@ def main(argv: list[str] | None = None) -> int:
         rows = read_metadata(args.source_dir / f"mixture_{part}_{args.mixture_type}.csv")
         turns = turns_by_utterance(args.rttm_dir / f"{activity}.rttm")
         recordings = [recording_of(row, turns, args.source_dir, f"{part}/{args.mixture_type}") for row in rows]
-        segments = write_kaldi_folder(args.target_dir / split, recordings)
-        print(f"{split}: {len(recordings)} mixtures, {segments} segments in {args.target_dir / split}")
+        written = write_kaldi_folder(args.target_dir / split, recordings)
+        print(f"{split}: {len(recordings)} mixtures, {written} in {args.target_dir / split}")
     return 0
 
 

@@ -50,9 +50,9 @@ def main(argv: list[str] | None = None) -> int:
         name = f"{number:06d}_" + "_".join(sorted(mixture.turns))
         recordings.append(_written(args.out, name, mixture, args.rate))
         overlaps.append(overlap_of(list(mixture.turns.values())))
-    segments = write_kaldi_folder(args.out, recordings)
+    written = write_kaldi_folder(args.out, recordings)
     minutes = sum(recording.seconds for recording in recordings) / 60
-    print(f"{len(recordings)} mixtures, {minutes:.1f} minutes, {segments} segments in {args.out}; overlap {100 * np.mean(overlaps):.1f} %")
+    print(f"{len(recordings)} mixtures, {minutes:.1f} minutes, {written} in {args.out}; overlap {100 * np.mean(overlaps):.1f} %")
     return 0
 
 
@@ -113,7 +113,7 @@ def by_speaker(folder: Path, pattern: str) -> dict[str, list[Path]]:
     for path in files:
         match = compiled.search(path.relative_to(folder).as_posix())
         if match and match[1]:
-            found.setdefault(re.sub(r"\s+", "-", match[1]), []).append(path)
+            found.setdefault(re.sub(r"[\s/]+", "-", match[1]), []).append(path)  # ids of a Kaldi folder have neither
         else:
             unfit.append(path)
     if not found:

@@ -10,17 +10,20 @@
     ├── FolderInUseError         a second trainer in one experiment folder
     └── MissingDependencyError   an optional package that is not installed
 
-Anything else that escapes is a bug and shows its traceback.
+A disk that is full, or that lets nothing be read or written, is one sentence as well. Anything else that escapes is a bug and shows its
+traceback.
 """
 
 from __future__ import annotations
 
 import difflib
+import errno
 import functools
 import sys
 from collections.abc import Callable, Iterable
 
 EXIT_STATUS = 2
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 MISTAKE_VARIABLE = "RUN_WHILE_MISTAKE"  # names a file that says to run_while.sh: the command ended with EXIT_STATUS
 
 
@@ -88,7 +91,7 @@ class MissingDependencyError(ToolkitError):
 
 
 def program(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
-    """For the ``main`` of a program: a user's error becomes its sentence on stderr and exit status 2."""
+    """For the ``main`` of a program: a user's error, or one of the disk, becomes its sentence on stderr and exit status 2."""
 
     @functools.wraps(main)
     def guarded(argv: list[str] | None = None) -> int:
@@ -96,9 +99,23 @@ def program(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
             return main(argv)
         except ToolkitError as error:
             print(error, file=sys.stderr)
-            return EXIT_STATUS
+        except OSError as error:
+            print(sentence_of(error), file=sys.stderr)
+        return EXIT_STATUS
 
     return guarded
+
+
+def sentence_of(error: OSError) -> str:
+    """What the disk refuses, and of which file.
+
+    Raises:
+        OSError: the error itself, if it is none of :data:`DISK_ERRORS`, so that it may be a bug.
+    """
+    if error.errno not in DISK_ERRORS:
+        raise error
+    file = error.filename2 or error.filename  # of a link or a move, what was to be made
+    return f"{error.strerror}: {file}" if file else str(error.strerror)
 
 
 def nearest(name: str, valid: Iterable[str]) -> str | None:

@@ -33,8 +33,12 @@ def main(argv: list[str] | None = None) -> int:
         raise DataError(f"{stdlist}: no query in it, such as {query}, is one of {args.ground_truth}; are they of the same part?")
     trials = collect(found, truth.targets, truth.queries, truth.documents, args.default_score)
     lines = score_trials(trials).lines()
-    (stdlist.parent / "score.out").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     print("\n".join(lines))
+    written = stdlist.parent / "score.out"
+    try:
+        written.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"the scores could not be written to {written}: {error.strerror or error}") from error
     return 0
 
 

@@ -11,6 +11,7 @@ The first line is the honest score: the setting was chosen on dev, while the mod
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from utility.metrics.diarization_tuning import Setting
 
 SCORING, DEV, BEST = "scoring", "scoring-dev", "best-states-dev"
+REPORT = "report.txt"
 S3PRL_RATE = 16000
 
 
@@ -36,11 +38,20 @@ def main(argv: list[str] | None = None) -> int:
     if not args.report:
         if args.test is None:
             raise UsageError("name the Kaldi folder of the test set, or give --report to see an earlier score again")
-        (folder / "report.txt").write_text(report(folder, args.test, args.dev))
-    if not (folder / "report.txt").is_file():
+        text, files = report(folder, args.test, args.dev)
+        print(text, end="", flush=True)
+        _write({folder / REPORT: text, **files})
+        return 0
+    if not (folder / REPORT).is_file():
         raise DataError(f"{folder} has not been scored yet: run score.sh first")
-    print((folder / "report.txt").read_text(), end="")
+    print((folder / REPORT).read_text(), end="")
     return 0
+
+
+def _write(files: Mapping[Path, str]) -> None:
+    for path, text in files.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
@@ -70,15 +81,20 @@ def scoring_folder(expdir: Path) -> Path:
     raise DataError(f"{expdir} has predictions of {len(found)} checkpoints; name one of {', '.join(str(path.parent) for path in found)}")
 
 
-def report(folder: Path, test: Path, dev: Path | None) -> str:
-    """Scores all settings, writes turns and tables, and says what came of it."""
+def report(folder: Path, test: Path, dev: Path | None) -> tuple[str, dict[Path, str]]:
+    """Scores all settings.
+
+    Returns:
+        what came of it, and the files of turns and tables that are to be written.
+    """
     from utility.metrics.diarization_tuning import best, grid
 
     seconds, chosen = _settings(folder)
-    split = _Split(folder, test, seconds)
+    files: dict[Path, str] = {}
+    split = _Split(folder, test, seconds, files)
     scores = {setting: split.scored(setting) for setting in grid()}
     if dev is not None:
-        other = _Split(folder.parent / DEV, dev, seconds)
+        other = _Split(folder.parent / DEV, dev, seconds, files)
         chosen = best({setting: other.scored(setting) for setting in grid()})
     if chosen is None:
         head = "chosen on dev: none, as the checkpoint has no choice; evaluate dev, and give its Kaldi folder as well"
@@ -89,7 +105,7 @@ def report(folder: Path, test: Path, dev: Path | None) -> str:
     lines = [head, f"chosen on test, as S3PRL does ({winner}): DER {100 * scores[winner].der:.2f}"]
     ranked = sorted(scores, key=lambda setting: (scores[setting].der, setting != winner), reverse=True)
     lines += [f"{folder / result_name(setting)}:{OVERALL}  {100 * scores[setting].der:.2f}" for setting in ranked]
-    return "".join(f"{line}\n" for line in lines)
+    return "".join(f"{line}\n" for line in lines), files
 
 
 def result_name(setting: Setting) -> str:
@@ -115,31 +131,36 @@ def _settings(folder: Path) -> tuple[float, Setting | None]:
 class _Split:
     """The predictions of a split beside its truth.
 
+    Args:
+        folder: of the predictions.
+        kaldi: of the truth.
+        seconds_per_frame: of the predictions.
+        files: gets the files that are to be written.
+
     Raises:
         DataError: one of them is missing, or they have no recording in common.
     """
 
-    def __init__(self, folder: Path, kaldi: Path, seconds_per_frame: float):
+    def __init__(self, folder: Path, kaldi: Path, seconds_per_frame: float, files: dict[Path, str]):
         from utility.metrics.diarization_tuning import PREDICTIONS, read_predictions
         from utility.metrics.rttm import read_rttm
 
-        self.folder, self.seconds = folder, seconds_per_frame
+        self.folder, self.seconds, self.files = folder, seconds_per_frame, files
         self.predictions = read_predictions(folder / PREDICTIONS)
         self.references = read_rttm(kaldi / "rttm")
         check_names(set(self.references), set(self.predictions), None)
-        (folder / "rttm").mkdir(exist_ok=True)
 
     def scored(self, setting: Setting) -> DiarizationScore:
-        """The overall score of one setting; writes its turns and its table beside the predictions."""
+        """The overall score of one setting, whose turns and table are to lie beside the predictions."""
         from utility.metrics.diarization import pooled, score_recordings
         from utility.metrics.diarization_tuning import turns
         from utility.metrics.rttm import rttm_lines
 
         found = turns(self.predictions, setting, self.seconds)
         lines = (line for name, speakers in found.items() for line in rttm_lines(name, speakers))
-        (self.folder / "rttm" / f"hyp_{setting.threshold:g}_{setting.median}.rttm").write_text("".join(lines))
+        self.files[self.folder / "rttm" / f"hyp_{setting.threshold:g}_{setting.median}.rttm"] = "".join(lines)
         scores = score_recordings(self.references, found)
-        (self.folder / result_name(setting)).write_text(table(scores))
+        self.files[self.folder / result_name(setting)] = table(scores)
         return pooled(scores.values())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from utility.text.letters import LetterDictionary
 
 log = logging.getLogger(__name__)
 SAMPLE_RATE = 16000
+Item = tuple[Tensor, Tensor, str, str]
 
 
 def transcribed(
@@ -51,8 +52,26 @@ def transcribed(
     return rows, texts
 
 
+def report_unknown(texts: Mapping[str, str], dictionary: LetterDictionary, split: str) -> None:
+    """Warns, once for a split, of letters that no output stands for.
+
+    Args:
+        texts: of the split, by name.
+        dictionary: of the letters.
+        split: for the message.
+    """
+    unknown = {name: found for name, text in texts.items() if (found := dictionary.unknown_in(text))}
+    if unknown:
+        name, (letter, *_) = next(iter(unknown.items()))
+        log.warning(
+            "split %s: %d letters of %d texts are not in the dictionary, such as %r of %s; they are trained as <unk>, and what is heard in "
+            "their place counts as an error",
+            *(split, sum(map(len, unknown.values())), len(unknown), letter, name),
+        )
+
+
 class LibriSpeechLetters(Dataset):
-    """Items are (waveform, numbers of the letters, name).
+    """Items are (waveform, numbers of the letters, name, text).
 
     Args:
         root: of the corpus.
@@ -67,13 +86,12 @@ class LibriSpeechLetters(Dataset):
     def __len__(self) -> int:
         return len(self.utterances)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, str]:
+    def __getitem__(self, index: int) -> Item:
         utterance = self.utterances[index]
-        wav = load_audio(self.root / utterance.path, SAMPLE_RATE)
-        return torch.from_numpy(wav), torch.tensor(self.dictionary.encode(self.texts[utterance.name])), utterance.name
+        wav, text = load_audio(self.root / utterance.path, SAMPLE_RATE), self.texts[utterance.name]
+        return torch.from_numpy(wav), torch.tensor(self.dictionary.encode(text)), utterance.name, text
 
     @staticmethod
-    def collate_fn(samples: list[tuple[Tensor, Tensor, str]]) -> tuple[list[Tensor], list[Tensor], list[str]]:
-        """``(wavs, labels, names)``."""
-        wavs, labels, names = zip(*samples, strict=True)
-        return list(wavs), list(labels), list(names)
+    def collate_fn(samples: list[Item]) -> tuple[list[Tensor], list[Tensor], list[str], list[str]]:
+        """``(wavs, labels, names, texts)``."""
+        return tuple(map(list, zip(*samples, strict=True)))

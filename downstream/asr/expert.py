@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,22 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
-from downstream.blocks.ark import write_ark
+from downstream.blocks.ark import free_key, write_ark
 from downstream.blocks.corpus_task import SOURCE, CorpusTask
 from downstream.blocks.ctc import LongLabels, ctc_loss, greedy
 from downstream.blocks.heads import build_head, sequence_heads
 from downstream.blocks.length_buckets import BatchOrder, TableRow, form_batches, published_batches
 from downstream.interfaces import Outcome, Score
+from utility.audio.io import AUDIO_EXTENSIONS
 from utility.errors import ConfigError
 from utility.metrics.error_rates import edit_distance
-from utility.text.letters import LetterDictionary, words_of
+from utility.text.letters import LetterDictionary, as_letters, words_of
 from utility.training.fields import check_counts, check_fields, check_flags, check_lists, check_sections, check_texts
 
-from .dataset import LibriSpeechLetters, transcribed
+from .dataset import LibriSpeechLetters, report_unknown, transcribed
 from .decoder import LanguageModelDecoder, decoder_type
 
+log = logging.getLogger(__name__)
 TASK = Path(__file__).resolve().parent.name
 DICTIONARY = Path(__file__).with_name("char.dict")
 SPLITS = ("train", "dev-clean", "dev-other", "test-clean", "test-other")
@@ -49,6 +52,8 @@ class DownstreamExpert(CorpusTask):
 
     sample_rate = 16000
     splits = SPLITS
+    task_version = 2  # letters that the dictionary lacks count as errors
+    evaluation_memory = ("best_score", "has_best")
 
     def __init__(
         self,
@@ -79,19 +84,21 @@ class DownstreamExpert(CorpusTask):
 
         self.decisive = "dev-clean" if "dev-clean" in self.evaluated or not self.evaluated else self.evaluated[0]
         self._decoder: LanguageModelDecoder | None = None
+        self._has_best = False
         self._heard: dict[str, str] = {}
+        self._writes_heard = True
         self._too_long = LongLabels()
         self.read_ahead()
         if mode in ("train", "evaluate") and self.kind:
             self.decoder()
 
-    def get_extra_state(self) -> dict[str, list[str]]:
-        """The letters, so that a checkpoint says what its outputs mean."""
-        return {"letters": self.dictionary.symbols}
+    def get_extra_state(self) -> dict[str, Any]:
+        """The letters, so that a checkpoint says what its outputs mean, and whether ``best_score`` has been reached."""
+        return {"letters": self.dictionary.symbols, "has_best": self._has_best}
 
-    def set_extra_state(self, state: Mapping[str, list[str]]) -> None:
-        """Takes the letters from a checkpoint."""
-        self.dictionary = LetterDictionary(state["letters"])
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Takes both from a checkpoint."""
+        self.dictionary, self._has_best = LetterDictionary(state["letters"]), state["has_best"]
 
     # ---- data
 
@@ -103,22 +110,23 @@ class DownstreamExpert(CorpusTask):
             DataError: corpus, tables of lengths or texts are missing.
         """
         rows, texts = transcribed(*self.needed("libri_root", "bucket_file", split), self.datarc_source)
+        report_unknown(texts, self.dictionary, split)
         size = self._batch_size(split)
         if self.datarc.get("published_batches", False):
             return published_batches(rows, size, lambda row: row.name in texts), texts
         return form_batches([row for row in rows if row.name in texts], size), texts
 
     def _batch_size(self, split: str) -> int:
-        names = ("batch_size", "train_batch_size") if split == "train" else ("eval_batch_size",)
+        names = ("batch_size", "train_batch_size") if split == self.train_split else ("eval_batch_size",)
         return next((self.datarc[name] for name in names if name in self.datarc), 1)
 
     def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
-        """Batches of ``(wavs, labels, names)``; labels are the numbers of the letters, ``|`` and ``</s>`` at the end."""
+        """Batches of ``(wavs, labels, names, texts)``; labels are the numbers of the letters, ``|`` and ``</s>`` at the end."""
         batches, texts = self.corpus_of(split)
         dataset = LibriSpeechLetters(self.datarc["libri_root"], [row for batch in batches for row in batch], texts, self.dictionary)
         return DataLoader(
             dataset,
-            batch_sampler=BatchOrder([len(batch) for batch in batches], shuffle=split == "train"),
+            batch_sampler=BatchOrder([len(batch) for batch in batches], shuffle=split == self.train_split and self.training),
             num_workers=self.datarc.get("num_workers", 0),
             collate_fn=dataset.collate_fn,
         )
@@ -131,7 +139,15 @@ class DownstreamExpert(CorpusTask):
         return self.model(self.projector(pad_sequence(features, batch_first=True)), lengths)
 
     def forward(
-        self, split: str, features: list[Tensor], labels: list[Tensor], names: list[str], records: dict[str, list], **kwargs: Any
+        self,
+        split: str,
+        features: list[Tensor],
+        labels: list[Tensor],
+        names: list[str],
+        texts: list[str] | None = None,
+        *,
+        records: dict[str, list],
+        **kwargs: Any,
     ) -> Tensor:
         """CTC loss of a batch; records it, and what was said and what is heard, as letters and as words.
 
@@ -139,12 +155,13 @@ class DownstreamExpert(CorpusTask):
             features: list of (T_i, D).
             labels: numbers of the letters of each item.
             names: of the utterances.
+            texts: what was said; without them it is made of the numbers, in which letters that the dictionary lacks are all the same.
             records: lists to grow.
         """
         logits, lengths = self.logits(features)
         labels = [torch.as_tensor(label) for label in labels]
         loss = ctc_loss(logits, lengths, labels, self.dictionary.begin, self.datarc.get("zero_infinity", True))
-        said = [self.dictionary.string(label.tolist()) for label in labels]
+        said = [self.dictionary.string(label.tolist()) for label in labels] if texts is None else [" ".join(as_letters(t)) for t in texts]
         heard, words = self._hear(logits.detach(), lengths)
         if self.training:
             self._too_long.note([label.tolist() for label in labels], lengths, names)
@@ -175,7 +192,7 @@ class DownstreamExpert(CorpusTask):
     def log_records(
         self, split: str, records: dict[str, list], logger: Any, global_step: int, batch_ids: list[int], total_batch_num: int, **kwargs: Any
     ) -> Outcome:
-        """Logs loss, unit and word error rate in percent, writes what was heard; a lower WER than ever gives ``<split>-best.ckpt``."""
+        """Logs loss, unit and word error rate in percent, writes what was heard; the lowest WER so far gives ``<split>-best.ckpt``."""
         self._too_long.report()
         tokens = ([text.split() for text in records[f"{whose}_tokens"]] for whose in ("pred", "target"))
         rates = {
@@ -191,23 +208,35 @@ class DownstreamExpert(CorpusTask):
             for kind, whose in (("hyp", "pred"), ("ref", "target")):
                 write_ark(self.results_dir / f"{label}-{kind}.ark", records["filenames"], map(" ".join, records[f"{whose}_words"]))
 
-        before = self.best_score.item()
-        # 100 is where S3PRL starts; a training that has reached no more than that gets its checkpoint nevertheless.
-        best = split == self.decisive and (rates["wer"] < before or rates["wer"] == before == 100)
+        # S3PRL starts at 100; a training that does worse at first gets its checkpoint nevertheless.
+        best = split == self.decisive and (rates["wer"] < self.best_score.item() or not self._has_best)
         if best:
             self.best_score.fill_(rates["wer"])
+            self._has_best = True
         scores = {name: Score(rates[name], higher_is_better=False, unit="percent") for name in ("wer", "uer")}
         scores["loss"] = Score(rates["loss"], higher_is_better=False, unit="nats")
         names = [f"{split}-best.ckpt", "dev-best.ckpt"] if best else []
         return Outcome(save_names=names, scores=scores, variant="LM" if self.kind else "")
 
     def inference(self, features: list[Tensor], names: list[str]) -> list[dict[str, Any]]:
-        """What is said in each recording; also written to ``inference.ark`` in the folder of the results."""
+        """What is said in each recording; also written to ``inference.ark`` in the folder of the results, if that is possible."""
         _, words = self._hear(*self.logits(features))
         texts = [" ".join(said) for said in words]
-        self._heard |= {Path(name).stem: text for name, text in zip(names, texts, strict=True)}
-        write_ark(self.results_dir / "inference.ark", self._heard, self._heard.values())
+        for name, text in zip(names, texts, strict=True):
+            path = Path(name)
+            self._heard[free_key(path.stem if path.suffix.lower() in AUDIO_EXTENSIONS else path.name, self._heard)] = text
+        self._keep_heard(self.results_dir / "inference.ark")
         return [{"file": name, "text": text} for name, text in zip(names, texts, strict=True)]
+
+    def _keep_heard(self, path: Path) -> None:
+        """Writes all that was heard so far; the experiment may belong to someone else, which is said once."""
+        if not self._writes_heard:
+            return
+        try:
+            write_ark(path, self._heard, self._heard.values())
+        except OSError as error:
+            self._writes_heard = False
+            log.warning("%s cannot be written: %s; the texts are in the answers", path, error.strerror or error)
 
 
 def splits_of(datarc: Mapping[str, Any], used: Iterable[str] = ()) -> tuple[str, ...]:
@@ -245,5 +274,10 @@ def percent(heard: Iterable[Sequence[str]], said: Iterable[Sequence[str]]) -> fl
 
 
 def _accept_without_letters(module: DownstreamExpert, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """S3PRL's checkpoints do not hold the letters; they are those of char.dict."""
-    state.setdefault(f"{prefix}_extra_state", module.get_extra_state())
+    """S3PRL's checkpoints do not hold the letters, which are those of char.dict, and say by a WER below 100 that it has been reached."""
+    score = state.get(f"{prefix}best_score", module.best_score)
+    state[f"{prefix}_extra_state"] = {
+        "letters": module.dictionary.symbols,
+        "has_best": bool(score.item() < 100),
+        **state.get(f"{prefix}_extra_state", {}),
+    }

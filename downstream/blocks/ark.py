@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
+from itertools import chain, count
 from pathlib import Path
 
 
@@ -11,6 +12,12 @@ def write_ark(path: str | Path, names: Iterable[str], texts: Iterable[str]) -> N
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{name} {text}\n" for name, text in zip(names, texts, strict=True)), encoding="utf-8")
+
+
+def free_key(name: str, taken: Container[str]) -> str:
+    """A key for a text: the name with ``_`` for white space, and ``-2``, ``-3`` ... behind it where that is taken."""
+    plain = "_".join(name.split())
+    return next(key for key in chain([plain], (f"{plain}-{number}" for number in count(2))) if key not in taken)
 
 
 def read_ark(path: str | Path) -> dict[str, str]:

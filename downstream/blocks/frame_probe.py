@@ -52,6 +52,7 @@ class FrameProbe(CorpusTask):
 
     sample_rate = 16000
     splits = ("train", "dev", "test")
+    evaluation_memory = ("best",)
     class_num = 41
     label_rate = 160
     tables = ("train-clean-100",)
@@ -141,7 +142,7 @@ class FrameProbe(CorpusTask):
         rows = read_lengths(bucket_file, self.tables, libri_root, field)
         names = self._with_labels(split, listed, rows)
         check_recordings([row for row in rows if row.name in names], bucket_file, self.tables, libri_root, field)
-        size = self.datarc["train_batch_size" if split == "train" else "eval_batch_size"]
+        size = self.datarc["train_batch_size" if split == self.train_split else "eval_batch_size"]
         if self.datarc.get("published_batches", False):
             return published_batches(rows, size, lambda row: row.name in names)
         return form_batches([row for row in rows if row.name in names], size)
@@ -170,7 +171,7 @@ class FrameProbe(CorpusTask):
         dataset = LabelledFrames(Path(*self.needed("libri_root")), rows, self.labels, self.label_rate, self.tolerance)
         return DataLoader(
             dataset,
-            batch_sampler=BatchOrder([len(batch) for batch in batches], shuffle=split == "train"),
+            batch_sampler=BatchOrder([len(batch) for batch in batches], shuffle=split == self.train_split and self.training),
             num_workers=self.datarc.get("num_workers", 0),
             collate_fn=dataset.collate_fn,
         )

@@ -69,7 +69,7 @@ def frames_at(features: Tensor, labels: int, upstream_rate: int, label_rate: int
     Where one label's frame is one feature's, or several labels' frames are, this is what :func:`match_length` does.
 
     Args:
-        features: (T, D) of one utterance, T > 0.
+        features: (T, D) of one utterance; zeros stand in where T is 0.
         labels: number of labels.
         upstream_rate: samples per feature frame.
         label_rate: samples per label.
@@ -77,6 +77,8 @@ def frames_at(features: Tensor, labels: int, upstream_rate: int, label_rate: int
     Returns:
         (labels, D)
     """
+    if not len(features):
+        return features.new_zeros(labels, features.size(1))
     middles = (torch.arange(labels, device=features.device) * 2 + 1) * label_rate
     index = torch.div(middles, 2 * upstream_rate, rounding_mode="floor").clamp(max=len(features) - 1)
     return features[index]

@@ -10,7 +10,7 @@ from utility.errors import DataError
 
 
 def missing_below(root: str | Path, paths: Iterable[str]) -> list[str]:
-    """Those of ``paths`` (relative to ``root``, with ``/`` between folders) that are not there; each folder is listed once.
+    """Those of ``paths`` (relative to ``root`` or absolute, with ``/`` between folders) that are not there; each folder is listed once.
 
     Raises:
         DataError: a folder cannot be read.
@@ -18,9 +18,9 @@ def missing_below(root: str | Path, paths: Iterable[str]) -> list[str]:
     present: dict[str, frozenset[str]] = {}
     missing = []
     for path in paths:
-        parent, _, name = path.rpartition("/")
+        parent, slash, name = path.rpartition("/")
         if parent not in present:
-            present[parent] = names_in(Path(root, parent))
+            present[parent] = names_in(Path(root, parent + slash))
         if name not in present[parent]:
             missing.append(path)
     return missing

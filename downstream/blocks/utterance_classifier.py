@@ -41,6 +41,8 @@ class UtteranceClassifier(CorpusTask):
     """
 
     sample_rate = 16000
+    length_rule = "own"  # padding must not count: an answer would depend on its batch
+    task_version = 2  # frames of padding are no longer heard
     splits = ("train", "dev", "test")
     tag: str
     heads: ClassVar[Mapping[str, Head]] = {"UtteranceLevel": UtteranceLevel}
@@ -65,6 +67,8 @@ class UtteranceClassifier(CorpusTask):
         self.modelrc, self.vocabularies = modelrc, {question: list(answers) for question, answers in vocabularies.items()}
         self.projector = nn.Linear(upstream_dim, modelrc["projector_dim"])
         self.model = self._head()
+        if (modelrc.get(modelrc["select"]) or {}).get("published"):
+            self.length_rule = "round"  # S3PRL's frames with S3PRL's pooling
         self.register_buffer("best_score", torch.zeros(1))
         self.register_load_state_dict_pre_hook(_take_vocabularies)
 
@@ -107,7 +111,10 @@ class UtteranceClassifier(CorpusTask):
     def logits(self, features: list[Tensor]) -> Tensor:
         """List of (T_i, D) -> (B, answers to all questions)."""
         lengths = torch.tensor([max(1, len(feature)) for feature in features], device=features[0].device)
-        return self.model(self.projector(pad_sequence(features, batch_first=True)), lengths)[0]
+        padded = pad_sequence(features, batch_first=True)
+        if not padded.size(1):
+            padded = F.pad(padded, (0, 0, 0, 1))  # an upstream may find nothing in a recording; then it is one frame of padding
+        return self.model(self.projector(padded), lengths)[0]
 
     def _by_question(self, logits: Tensor) -> tuple[Tensor, ...]:
         return logits.split([len(answers) for answers in self.vocabularies.values()], dim=1)

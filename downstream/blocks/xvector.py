@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from downstream.blocks.pooling import PoolingByAttention, StatisticsByAttention, StatisticsPooling, TrueMeanPooling
 from utility.errors import UnknownNameError
+from utility.training.fields import Count, Part
 
 CONTEXTS = ((5, 1), (3, 2), (3, 3), (1, 1), (1, 1))  # frames and dilation of each layer
 
@@ -58,7 +59,7 @@ class XVector(nn.Module):
         dropout_p, batch_norm: of every layer.
     """
 
-    def __init__(self, input_dim: int, agg_dim: int = 1500, dropout_p: float = 0.0, batch_norm: bool = False):
+    def __init__(self, input_dim: int, agg_dim: Count = 1500, dropout_p: Part = 0.0, batch_norm: bool = False):
         super().__init__()
         widths = [input_dim] * 4 + [agg_dim]
         layers = (TDNN(input_dim, width, *window, batch_norm, dropout_p) for width, window in zip(widths, CONTEXTS, strict=True))

@@ -50,6 +50,7 @@ class DownstreamExpert(CorpusTask):
 
     sample_rate = 16000
     splits = ("train", "dev", "test")
+    evaluation_memory = ("best_score", "has_best")
 
     def __init__(
         self,

@@ -13,11 +13,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader
 
+from downstream.blocks.convolution import Convolution
 from downstream.blocks.corpus_task import SOURCE, CorpusTask
 from downstream.interfaces import Outcome, Score
 from utility.errors import ConfigError, UnknownNameError
 from utility.metrics.diarization_tuning import Setting, best, scored_grid
-from utility.training.fields import check_counts, check_fields, check_flags, keywords_of
+from utility.training.fields import check_counts, check_fields, check_flags, check_options, keywords_of
 
 from .dataset import DiarizationDataset, Framing
 from .kaldi import Recording, read_kaldi_folder
@@ -42,6 +43,8 @@ class DownstreamExpert(CorpusTask):
         expdir: the experiment folder; its file ``frame_shift`` says how many samples a frame of the predictions has.
     """
 
+    length_rule = "own"  # padding must not count: probabilities would depend on their batch
+    task_version = 3  # 2: frames of padding are no longer heard; 3: recordings of less than a frame count
     splits = ("train", "dev", "test")
     datarc_source = f"{SOURCE}.loaderrc"
 
@@ -55,6 +58,8 @@ class DownstreamExpert(CorpusTask):
         self.upstream_rate, self.sample_rate = upstream_rate, data.get("rate", 16000)
         shift = (data.get("frame_shift") or upstream_rate) * data.get("subsampling", 1)
         self.framing = Framing(self.sample_rate, shift, data["chunk_size"], data.get("num_speakers", 2), data.get("published", False))
+        if self.framing.published:
+            self.length_rule = "round"
         self.model = Model(upstream_dim, self.framing.speakers, **downstream_expert["modelrc"])
         self.register_buffer("best_score", torch.zeros(1))
         self.chosen: Setting | None = None
@@ -160,8 +165,13 @@ class DownstreamExpert(CorpusTask):
         return Outcome(save_names=["best-states-dev.ckpt"] if improved else [], scores=scores)
 
     def _turns(self, split: str, probabilities: dict[str, np.ndarray], choose: bool, write: bool) -> dict[str, Score]:
-        """Error rates of turns: with the setting chosen on dev, and with the best one of this split, as S3PRL reports it."""
-        references = {recording.name: recording.by_speaker for recording in self.corpus_of(split) if recording.name in probabilities}
+        """Error rates of turns: with the setting chosen on dev, and with the best one of this split, as S3PRL reports it.
+
+        What is said in recordings of less than a frame, which have no probabilities, is missed; other recordings may be without them where
+        only a part is evaluated, and do not count.
+        """
+        counting = (own for own in self.corpus_of(split) if own.name in probabilities or not self.framing.frames_in(own))
+        references = {recording.name: recording.by_speaker for recording in counting}
         ranked = scored_grid(probabilities, references, self.framing.shift / self.framing.rate)
         if choose:
             self.chosen = best(ranked)
@@ -209,15 +219,21 @@ def _check(given: Mapping[str, Any]) -> None:
     least = {"chunk_size": 1, "frame_shift": 1, "subsampling": 1, "label_delay": 0, "num_speakers": 1, "rate": 1000, "num_workers": 0}
     check_counts(present, least, source=f"{SOURCE}.datarc")
     check_counts(loader, {"train_batchsize": 1, "eval_batchsize": 1, "num_workers": 0}, source=f"{SOURCE}.loaderrc")
-    check_counts(model, {"hidden_size": 1, "rnn_layers": 0}, source=f"{SOURCE}.modelrc")
+    check_options(Model, model, source=f"{SOURCE}.modelrc")
+    _check_convolution(model.get("convolution") or {}, f"{SOURCE}.modelrc.convolution")
     check_flags(data, ("published", "allow_pipes"), source=f"{SOURCE}.datarc")
-    check_flags(model, ("bidirectional",), source=f"{SOURCE}.modelrc")
     if data.get("label_delay"):
         raise ConfigError(f"label_delay must be 0, not {data['label_delay']}: no model here answers late", f"{SOURCE}.datarc")
     if data.get("num_speakers", 2) > MOST_SPEAKERS:
         raise ConfigError(f"num_speakers must be {MOST_SPEAKERS} at most, not {data['num_speakers']}", f"{SOURCE}.datarc")
     if (kind := scorer.get("predictions", "npy")) not in PREDICTION_FORMATS:
         raise UnknownNameError("format of scorerc.predictions", str(kind), PREDICTION_FORMATS)
+
+
+def _check_convolution(given: Mapping[str, Any], source: str) -> None:
+    check_fields(given, {"projector_dim", *keywords_of(Convolution, besides=("input_dim", "output_dim"))}, source=source)
+    check_counts(given, {"projector_dim": 1}, source=source)
+    check_options(Convolution, given, source=source)
 
 
 def _accept_without_choice(module: DownstreamExpert, state: dict[str, Any], prefix: str, *_: Any) -> None:

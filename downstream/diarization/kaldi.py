@@ -11,13 +11,14 @@ from __future__ import annotations
 import io
 import math
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
+from downstream.blocks.presence import missing_below
 from utility.audio.io import AUDIO_EXTENSIONS, load_audio, resample
 from utility.errors import DataError
 
@@ -53,7 +54,7 @@ class Recording:
 def read_kaldi_folder(
     folder: str | Path, what: str = "Kaldi folder", pipes: bool = False, most_speakers: int | None = None
 ) -> list[Recording]:
-    """All recordings of a folder, sorted by name; no audio is opened.
+    """All recordings of a folder, sorted by name; audio is not opened, but has to be there.
 
     Args:
         folder: the folder.
@@ -62,7 +63,8 @@ def read_kaldi_folder(
         most_speakers: refuse recordings with more.
 
     Raises:
-        DataError: a file or an entry of one is missing or wrong, a segment lies beyond the end of its recording, a command is not allowed.
+        DataError: a file or an entry of one is missing or wrong, audio is missing, a segment lies beyond the end of its recording, a
+            command is not allowed.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -74,9 +76,7 @@ def read_kaldi_folder(
         turns.setdefault(recording, []).append((start, end, speaker))
     if not turns:
         raise DataError(f"{what}: {folder / 'segments'} names no segment")
-    missing = sorted(set(durations) - set(sources))
-    if missing:
-        raise DataError(f"{what}: {len(missing)} recordings of {folder / 'reco2dur'} have no audio in wav.scp, {missing[0]!r} among them")
+    _check_audio(folder, what, durations, sources)
     found = [_recording(name, sources[name], durations[name], turns.get(name, [])) for name in sorted(durations)]
     for recording in found:
         if most_speakers is not None and len(recording.speakers) > most_speakers:
@@ -119,7 +119,11 @@ def _number(text: str, number: int, path: Path, what: str) -> float:
 
 
 def _durations(path: Path, what: str) -> dict[str, float]:
-    found = {name: _number(text, number, path, what) for number, (name, text) in _rows(path, what, 2)}
+    found = {}
+    for number, (name, text) in _rows(path, what, 2):
+        if "/" in name:
+            raise DataError(f"{what}: line {number} of {path} names the recording {name!r}; an id is the name of a file, without '/'")
+        found[name] = _number(text, number, path, what)
     if not found:
         raise DataError(f"{what}: {path} names no recording")
     return found
@@ -141,6 +145,16 @@ def _sources(folder: Path, what: str, pipes: bool) -> dict[str, str]:
             )
         found[name] = source
     return found
+
+
+def _check_audio(folder: Path, what: str, durations: Iterable[str], sources: Mapping[str, str]) -> None:
+    """Refuses recordings without audio, and audio that is not there; each folder of audio is listed once."""
+    if unnamed := sorted(set(durations) - set(sources)):
+        raise DataError(f"{what}: {len(unnamed)} recordings of {folder / 'reco2dur'} have no audio in wav.scp, {unnamed[0]!r} among them")
+    files = [sources[name] for name in durations if not sources[name].endswith("|")]
+    if missing := missing_below(".", files):
+        which = missing[0] if Path(missing[0]).is_absolute() else f"{missing[0]} (below {Path.cwd()})"
+        raise DataError(f"{what}: {folder} names {len(files)} audio files, {len(missing)} of which do not exist, such as {which}")
 
 
 def _segments(folder: Path, what: str, durations: dict[str, float]) -> Iterator[tuple[str, float, float, str]]:

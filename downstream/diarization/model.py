@@ -11,6 +11,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from downstream.blocks.convolution import Convolution
 from downstream.blocks.frames import frames_at, match_length
+from utility.training.fields import Count, CountFromZero, Part
 
 
 class Model(nn.Module):
@@ -31,10 +32,10 @@ class Model(nn.Module):
         self,
         input_dim: int,
         speakers: int,
-        hidden_size: int = 512,
-        rnn_layers: int = 1,
+        hidden_size: Count = 512,
+        rnn_layers: CountFromZero = 1,
         bidirectional: bool = False,
-        dropout: float = 0.0,
+        dropout: Part = 0.0,
         convolution: Mapping[str, Any] | None = None,
     ):
         super().__init__()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import yaml
@@ -36,12 +37,15 @@ def stacked(places: list[tuple[str, int]], probabilities: list[np.ndarray]) -> d
 def write_scoring(
     results_dir: Path, split: str, probabilities: dict[str, np.ndarray], framing: Framing, chosen: Setting | None, suffix: str
 ) -> None:
-    """Writes the predictions of a split; those of an earlier evaluation go."""
+    """Writes the predictions of a split; those of an earlier evaluation go once all are written."""
     folder = results_dir / ("scoring" if split == "test" else f"scoring-{split}")
     (folder / PREDICTIONS).mkdir(parents=True, exist_ok=True)
-    for old in [*(folder / PREDICTIONS).glob("*.npy"), *(folder / PREDICTIONS).glob("*.h5")]:
-        old.unlink()
-    for name, values in probabilities.items():
-        write_prediction(folder / PREDICTIONS, name, values, suffix)
+    with TemporaryDirectory(dir=folder, prefix=f".{PREDICTIONS}-") as draft:
+        for name, values in probabilities.items():
+            write_prediction(Path(draft), name, values, suffix)
+        for old in [*(folder / PREDICTIONS).glob("*.npy"), *(folder / PREDICTIONS).glob("*.h5")]:
+            old.unlink()
+        for new in Path(draft).iterdir():
+            new.replace(folder / PREDICTIONS / new.name)
     known = {"frame_shift": framing.shift, "sample_rate": framing.rate, "chosen_on_dev": asdict(chosen) if chosen else None}
     (folder / SETTINGS).write_text(yaml.safe_dump(known, sort_keys=False))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,8 +17,10 @@ from downstream.blocks.utterance_classifier import Vocabularies
 from downstream.interfaces import Score
 from utility.errors import ConfigError
 
-from .corpus import CLASSES, classes_of, list_of, read_list, recordings_of
+from .corpus import CLASSES, FIELD, classes_of, list_of, read_list, recordings_of
 from .model import DeepModel
+
+log = logging.getLogger(__name__)
 
 # S3PRL's configs also say whether to keep all recordings in memory, which nothing here does.
 FIELDS = {"root", "meta_data", "test_fold", "valid_ratio", "pre_load"}
@@ -54,11 +58,16 @@ class DownstreamExpert(RecordingClassifier):
         self.build(upstream_dim, downstream_expert["modelrc"], self._of_training() if mode == "train" else {"emotion": CLASSES})
         self.read_ahead()
 
-    @property
+    @cached_property
     def _meta_data(self) -> Path:
-        """The folder of the lists: where the preprocessing puts them unless the config names another one."""
+        """The folder of the lists: the one that the config names, or, where there is none, that of the preprocessing."""
         (root,) = self.needed("root")
-        return Path(self.datarc.get("meta_data") or Path(root, "meta_data"))
+        named, made = self.datarc.get("meta_data"), Path(root, "meta_data")
+        if named and (Path(named).is_dir() or not made.is_dir()):
+            return Path(named)
+        if named:
+            log.warning("%s: there is no folder %s; the lists are those in %s", FIELD, named, made)
+        return made
 
     def _of_training(self) -> Vocabularies:
         labels, _ = read_list(list_of(self._meta_data, self.fold, "train"))

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from downstream.blocks.pooling import SelfAttentionPooling
-from utility.errors import UnknownNameError
+from utility.errors import ConfigError, UnknownNameError
+from utility.training.fields import Count, CountFromZero, Part
 
 
 class _OverTime(nn.Module):
@@ -66,15 +67,21 @@ class CNNSelfAttention(_OverTime):
         input_dim: width of the features.
         hidden_dim: width of the convolutions.
         kernel_size: frames that a convolution, and an average, sees; odd.
-        padding: zeros at each end for each of them.
+        padding: zeros at each end for each of them, at most half of ``kernel_size``.
         pooling: frames from one average to the next.
         dropout: part of the activations that is dropped in training.
         output_class_num: number of classes.
+
+    Raises:
+        ConfigError: more padding, of which no average can be made.
     """
 
     def __init__(
         self, input_dim: int, hidden_dim: int, kernel_size: int, padding: int, pooling: int, dropout: float, output_class_num: int
     ):
+        if padding > kernel_size // 2:
+            raise ConfigError(f"padding must be at most half of kernel_size, {kernel_size // 2}, not {padding}", "CNNSelfAttention")
+
         def convolution(width: int) -> nn.Conv1d:
             return nn.Conv1d(width, hidden_dim, kernel_size, padding=padding)
 
@@ -137,6 +144,7 @@ class DeepModel(nn.Module):
 
     Raises:
         UnknownNameError: there is no such model.
+        ConfigError: settings that it cannot have.
     """
 
     def __init__(
@@ -144,11 +152,11 @@ class DeepModel(nn.Module):
         input_dim: int,
         output_dim: int,
         model_type: str,
-        hidden_dim: int = 80,
-        kernel_size: int = 5,
-        padding: int = 2,
-        pooling: int = 5,
-        dropout: float = 0.4,
+        hidden_dim: Count = 80,
+        kernel_size: Count = 5,
+        padding: CountFromZero = 2,
+        pooling: Count = 5,
+        dropout: Part = 0.4,
     ):
         super().__init__()
         if model_type not in MODELS:

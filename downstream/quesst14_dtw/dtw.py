@@ -7,20 +7,20 @@ equal those of the package dtw-python):
     symmetric1    D[i, j] = C[i, j] + min(D[i-1, j], D[i-1, j-1], D[i, j-1])                       not normalisable
     symmetric2    D[i, j] = min(C[i, j] + D[i-1, j], 2 C[i, j] + D[i-1, j-1], C[i, j] + D[i, j-1]) divided by the frames of both
 
-A subsequence search (asymmetric only) begins and ends anywhere in the document. The document is worked off in blocks of columns, so that
-memory depends on the query alone.
+A subsequence search (asymmetric only) begins and ends anywhere in the document. The document is worked off in blocks of columns, between
+which two columns of D are all that is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numba
 import numpy as np
 
 ASYMMETRIC, SYMMETRIC1, SYMMETRIC2 = 0, 1, 2  # for the last two: the weight of a diagonal step
-_NOTHING, _NO_TABLE = np.empty(0), np.empty((0, 0))
+_NOTHING = np.empty(0)
 PATTERNS = {"asymmetric": ASYMMETRIC, "symmetric1": SYMMETRIC1, "symmetric2": SYMMETRIC2}
 
 
@@ -33,7 +33,7 @@ def compiled(function: Callable) -> Callable:
 
 
 @compiled
-def accumulate(costs, low, span, pattern, free, first, left, table):
+def accumulate(costs, low, span, pattern, free, first, left):
     """Works off one block of columns.
 
     Args:
@@ -43,7 +43,6 @@ def accumulate(costs, low, span, pattern, free, first, left, table):
         free: whether the path may begin at any column.
         first: whether this is the document's first block.
         left: (n, 2) float64, the last two columns of D in the block before, infinite before the first; replaced by this block's.
-        table: (n, m) float64 to be filled with D, or an array of no rows.
 
     Returns:
         lowest value of the last row of D, its column, and the last row's last value.
@@ -77,8 +76,6 @@ def accumulate(costs, low, span, pattern, free, first, left, table):
                 diagonal = pattern * cost[j] + above[j + 1]
                 row[j + 2] = best if best < diagonal else diagonal
         left[i, 0], left[i, 1] = row[m], row[m + 1]
-        if len(table):
-            table[i] = row[2:]
         above, row = row, above
     at = 0
     for j in range(1, m):
@@ -131,10 +128,10 @@ class Path:
         self.left = np.full((rows, 2), np.inf)
         self.columns, self.end = 0, End(np.inf, 0)
 
-    def advance(self, costs: np.ndarray, table: np.ndarray = _NO_TABLE) -> None:
+    def advance(self, costs: np.ndarray) -> None:
         """Takes the next block, (n, m) float64."""
         pattern, free = PATTERNS[self.warping.pattern], self.warping.subsequence
-        best, at, last = accumulate(costs, self.low, self.span, pattern, free, self.columns == 0, self.left, table)
+        best, at, last = accumulate(costs, self.low, self.span, pattern, free, self.columns == 0, self.left)
         if not free:
             self.end = End(last, self.columns + costs.shape[1] - 1)
         elif best < self.end.cost:
@@ -142,8 +139,19 @@ class Path:
         self.columns += costs.shape[1]
 
 
-def first_column(table: np.ndarray, column: int) -> int:
-    """Where an asymmetric path that ends at ``column`` of the last row began, given D; of equal steps the shortest is taken."""
-    for row in table[-2::-1]:
-        column -= min(range(min(3, column + 1)), key=lambda step: row[column - step])
-    return column
+def beginning(costs: Iterable[np.ndarray]) -> int:
+    """The column in which the cheapest asymmetric path begins that ends in the last column; of equal steps the shortest is taken.
+
+    Args:
+        costs: (m,) float64 of each query frame in turn; one or more.
+    """
+    rows = iter(costs)
+    total = next(rows)
+    columns = np.arange(len(total))
+    begun = columns
+    for cost in rows:
+        before = np.concatenate([[np.inf, np.inf], total])
+        steps = np.stack([before[2:], before[1:-1], before[:-2]])
+        begun = begun[columns - steps.argmin(axis=0)]
+        total = cost + steps.min(axis=0)
+    return int(begun[-1])

@@ -227,7 +227,7 @@ def method_of(dtwrc: Mapping[str, Any], normalised: bool) -> Method:
     pattern, subsequence = dtwrc.get("step_pattern", "asymmetric"), bool(dtwrc.get("subsequence", True))
     if pattern not in PATTERNS:
         raise UnknownNameError("step_pattern", str(pattern), PATTERNS)
-    metric = metric_named(dtwrc.get("dist_method", USUAL))
+    metric = metric_named(dtwrc.get("dist_method", USUAL), source)
     faults = []
     if pattern == "symmetric1":
         faults.append("step_pattern symmetric1 gives costs that cannot be compared between documents; symmetric2 can")

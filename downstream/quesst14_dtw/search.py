@@ -13,12 +13,12 @@ from utility.errors import DataError
 from utility.training.pools import cancelling
 
 from .distances import Metric
-from .dtw import Path, Warping, first_column
+from .dtw import Path, Warping, beginning
 
 LEAST_FRAMES = 5  # of a query; a shorter one scores 0 everywhere
 LEAST_SPAN = 1e-9
 Prepare = Callable[[np.ndarray], np.ndarray]
-CELLS, COLUMNS = 2**20, 8192  # distances held at a time by each worker; document frames in a block
+CELLS, COLUMNS = 2**20, 8192  # most distances held at a time by each worker; most document frames in a block
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,15 @@ class Queries:
         if not method.warping.subsequence:
             return Match(score, 0, len(document) - 1)
         begin = max(0, end.column - 2 * (len(frames) - 1))  # a path passes two document frames per query frame at most
-        window = method.metric.between(frames, self._prepare(document[begin : end.column + 1]))
-        table = np.empty(window.shape)
-        Path(method.warping, len(frames), path.low, path.span).advance(window, table)
-        return Match(score, begin + first_column(table, window.shape[1] - 1), end.column)
+        return Match(score, begin + beginning(self._rows(path, frames, self._prepare(document[begin : end.column + 1]))), end.column)
+
+    def _rows(self, path: Path, frames: np.ndarray, document: np.ndarray) -> Iterator[np.ndarray]:
+        """The costs of one query frame after the other in a piece of a document, both prepared; some are computed at a time."""
+        size = max(1, CELLS // len(document))
+        for start in range(0, len(frames), size):
+            some = slice(start, start + size)
+            costs = self.method.metric.distances(frames[some], document)
+            yield from (costs - path.low[some, None]) / path.span[some, None] if len(path.low) else costs
 
 
 class Blocks:
@@ -118,16 +123,17 @@ class Blocks:
 
     def __init__(self, method: Method, queries: np.ndarray, document: np.ndarray, prepare: Prepare):
         self.method, self.queries, self.document, self.prepare = method, queries, document, prepare
-        self.kept = self._block(0) if len(document) <= COLUMNS else None
+        self.columns = max(1, min(COLUMNS, CELLS // len(queries)))
+        self.kept = self._block(0) if len(document) <= self.columns else None
 
     def _block(self, start: int) -> np.ndarray:
-        return self.method.metric.between(self.queries, self.prepare(self.document[start : start + COLUMNS]))
+        return self.method.metric.distances(self.queries, self.prepare(self.document[start : start + self.columns]))
 
     def __iter__(self) -> Iterator[np.ndarray]:
         if self.kept is not None:
             yield self.kept
             return
-        yield from map(self._block, range(0, len(self.document), COLUMNS))
+        yield from map(self._block, range(0, len(self.document), self.columns))
 
     def ranges(self) -> tuple[np.ndarray, np.ndarray]:
         """Lowest value and range of each row over the whole document; of no elements where rows are not normalised."""
@@ -137,7 +143,7 @@ class Blocks:
         for block in self:
             low, high = np.minimum(low, block.min(axis=1)), np.maximum(high, block.max(axis=1))
         if not np.isfinite(high).all():
-            raise DataError(_not_positive(self.method.metric.name))
+            raise self.method.metric.undefined()
         return low, np.maximum(high - low, LEAST_SPAN)
 
 
@@ -149,7 +155,7 @@ def search_all(
     Args:
         queries: what to look for.
         documents: functions that read the frames, (T, D), of each.
-        workers: threads; each holds one document and ``CELLS`` distances (or those of one query) at a time.
+        workers: threads; each holds one document and ``CELLS`` distances at a time.
         progress: wraps the iteration over documents.
 
     Returns:
@@ -180,15 +186,9 @@ def _check(costs: np.ndarray, method: Method) -> None:
     """Refuses recordings between which no path exists."""
     if np.isfinite(costs).all():
         return
-    if method.metric.name == "cosine_neg_log":
-        raise DataError(_not_positive(method.metric.name))
-    if np.isnan(costs).any():
-        raise DataError(f"dist_method {method.metric.name!r} is not defined for some of these features")
+    if method.metric.may_be_infinite:
+        raise method.metric.undefined()
     raise DataError(
         "the asymmetric step pattern without subsequence finds no path where a document has more than two frames per frame of the query; "
         "set subsequence: True, or step_pattern: symmetric2"
     )
-
-
-def _not_positive(name: str) -> str:
-    return f"dist_method {name!r} is not defined for these features; cosine_neg_log needs positive cosines, as posteriors have them"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from downstream.blocks.pooling import MeanPooling
+from utility.training.fields import Count
 
 
 class Model(nn.Module):
@@ -16,7 +17,7 @@ class Model(nn.Module):
         hidden_dim: width of the layers between.
     """
 
-    def __init__(self, input_dim: int, output_class_num: int, hidden_dim: int = 64):
+    def __init__(self, input_dim: int, output_class_num: int, hidden_dim: Count = 64):
         super().__init__()
         self.connector = nn.Linear(input_dim, hidden_dim)
         self.pooling = MeanPooling()

@@ -92,11 +92,11 @@ class DownstreamExpert(CorpusTask):
         return grouped(self.layout.questions(root, split), self.datarc.get("questions_per_passage", 8))
 
     def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
-        """Batches of ``(wavs, counts, names, annotations)``, see :class:`SpokenQADataset`; train is shuffled, the rest is in order."""
+        """Batches of ``(wavs, counts, names, annotations)``, see :class:`SpokenQADataset`; training is shuffled, the rest is in order."""
         return DataLoader(
             SpokenQADataset(self.corpus_of(split)),
             batch_size=self.datarc["batch_size"],
-            shuffle=split == "train",
+            shuffle=split == self.train_split and self.training,
             num_workers=self.datarc.get("num_workers", 0),
             collate_fn=SpokenQADataset.collate_fn,
         )

@@ -62,8 +62,8 @@ def evaluate(checkpoint: Path, split: str, options: list[str]) -> int:
     command = [sys.executable, str(ENTRY), "-m", "evaluate", "-t", split, "-e", str(checkpoint), *options]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode == 0:
-        (checkpoint.parent / RESULT_FILES[split].format(stem=checkpoint.stem)).write_text(done.stdout)
         print(f"{checkpoint}: {done.stdout.splitlines()[0]}", flush=True)
+        (checkpoint.parent / RESULT_FILES[split].format(stem=checkpoint.stem)).write_text(done.stdout)
     return done.returncode
 
 

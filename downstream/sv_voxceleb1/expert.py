@@ -49,6 +49,8 @@ class DownstreamExpert(CorpusTask):
     """
 
     sample_rate = SAMPLE_RATE
+    length_rule = "own"  # padding must not count: a score would depend on its batch
+    task_version = 2  # frames of padding are no longer heard
     splits = ("train", "dev", "test")
     inference_inputs = "pairs"
 
@@ -63,6 +65,8 @@ class DownstreamExpert(CorpusTask):
             options=modelrc.get("module_config", {}).get(modelrc["module"]),
             published=modelrc.get("published", False),
         )
+        if modelrc.get("published"):
+            self.length_rule = "round"  # S3PRL's frames with S3PRL's poolings
         self.datarc = checked_data(downstream_expert["datarc"], self._shortest)
         self.register_buffer("best_score", torch.full((1,), 100.0))
         self.speakers: list[str] = []

@@ -3,16 +3,18 @@
     report.sh EXPDIR
 
 SUPERB's number is the lowest EER that any saved checkpoint has on the test trials, which flatters it. The other number is the test EER
-of the checkpoint with the lowest EER on the trials of dev. ``EXPDIR/test_predict.txt``, which is what SUPERB's leaderboard wants, leads
-to the prediction of the former.
+of the checkpoint with the lowest EER on the trials of dev; beside it stands whether the speakers of dev were trained on.
+``EXPDIR/test_predict.txt``, which is what SUPERB's leaderboard wants, leads to the prediction of the former.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from utility.errors import DataError, program
 
@@ -28,6 +30,7 @@ class Evaluated:
         step: updates done.
         test, min_dcf: EER (a fraction) and detection cost on the test trials.
         dev: EER on the trials of dev, if they were evaluated.
+        heard: whether the speakers of dev were trained on, so that their EER flatters; None where the results do not say.
     """
 
     folder: Path
@@ -35,6 +38,13 @@ class Evaluated:
     test: float
     min_dcf: float
     dev: float | None
+    heard: bool | None = None
+
+    @property
+    def choice(self) -> str:
+        """What is said of it if it is the best on dev."""
+        heard = "; the speakers of dev were trained on (hold_out_dev: false)" if self.heard else ""
+        return f"test-EER {self.test:.6f} of {self.folder.name}, whose dev-EER is {self.dev:.6f}{heard}"
 
     @property
     def line(self) -> str:
@@ -47,27 +57,46 @@ def evaluated(folder: Path) -> list[Evaluated]:
     """The numbered checkpoints with a result on the test trials, the worst first."""
     found = []
     for place in folder.glob("results/states-*"):
-        test, dev = (_scores(place / f"{split}.json") for split in ("test", "dev"))
+        results = [_result(place / f"{split}.json") for split in ("test", "dev")]
+        test, dev = (_scores(result) for result in results)
         if test:
-            found.append(Evaluated(place, int(place.name.partition("-")[2]), test["EER"], test["minDCF"], dev.get("EER")))
+            step, heard = int(place.name.partition("-")[2]), _trains_on_dev(results[0])
+            found.append(Evaluated(place, step, test["EER"], test["minDCF"], dev.get("EER"), heard))
     return sorted(found, key=lambda result: (-result.test, result.step))
 
 
-def _scores(file: Path) -> dict[str, float]:
-    if not file.is_file():
-        return {}
-    return {name: score["value"] for name, score in json.loads(file.read_text(encoding="utf-8"))["scores"].items()}
+def _result(file: Path) -> dict[str, Any]:
+    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+
+
+def _scores(result: Mapping[str, Any]) -> dict[str, float]:
+    return {name: score["value"] for name, score in result.get("scores", {}).items()}
+
+
+def _trains_on_dev(result: Mapping[str, Any]) -> bool | None:
+    if "config" not in result:
+        return None
+    return not result["config"]["downstream_expert"]["datarc"].get("hold_out_dev")
 
 
 def publish(folder: Path) -> Path | None:
-    """Lets ``test_predict.txt`` lead to the best prediction by S3PRL's rule, if there is one; returns where that lies."""
+    """Lets ``test_predict.txt`` lead to the best prediction by S3PRL's rule, if there is one; returns where that lies.
+
+    Raises:
+        OSError: as the system gives it, with the name of the link.
+    """
     results = evaluated(folder)
     if not results:
         return None
-    link, draft = folder / PREDICTION, folder / f".{PREDICTION}.tmp"
-    draft.unlink(missing_ok=True)
-    draft.symlink_to(Path("results", results[-1].folder.name, PREDICTION))
-    draft.replace(link)
+    link, draft, best = folder / PREDICTION, folder / f".{PREDICTION}.tmp", Path("results", results[-1].folder.name, PREDICTION)
+    if not (link.is_symlink() and link.readlink() == best):  # nothing is to be written where nothing is new
+        try:
+            draft.unlink(missing_ok=True)
+            draft.symlink_to(best)
+            draft.replace(link)
+        except OSError as error:
+            error.filename, error.filename2 = str(link), None
+            raise
     return results[-1].folder / PREDICTION
 
 
@@ -87,7 +116,7 @@ def report(folder: Path) -> list[str]:
     if chosen is None:
         lines += ["chosen on dev: none, no checkpoint was evaluated on the trials of dev"]
     else:
-        lines += [f"chosen on dev: test-EER {chosen.test:.6f} of {chosen.folder.name}, whose dev-EER is {chosen.dev:.6f}"]
+        lines += [f"chosen on dev: {chosen.choice}"]
     return [*lines, f"chosen on test, as SUPERB does: test-EER {best.test:.6f} of {best.folder.name}"]
 
 
@@ -97,9 +126,8 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="report.sh", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="EXPDIR")
     folder = parser.parse_args(argv).folder
-    lines = report(folder)
+    print("\n".join(report(folder)), flush=True)
     publish(folder)
-    print("\n".join(lines))
     return 0
 
 

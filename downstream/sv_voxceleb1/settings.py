@@ -10,7 +10,7 @@ from downstream.blocks.corpus_task import SOURCE
 from downstream.blocks.speaker_losses import LOSSES
 from downstream.blocks.xvector import FRAME_MODULES
 from utility.errors import ConfigError, UnknownNameError
-from utility.training.fields import check_counts, check_fields, check_flags, check_sections, keywords_of
+from utility.training.fields import check_counts, check_fields, check_flags, check_options, check_sections, keywords_of
 
 log = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ def checked_model(modelrc: Mapping[str, Any]) -> Mapping[str, Any]:
             raise UnknownNameError(f"{source}.{kind}", str(name), known)
         options, where = modelrc.get(section, {}).get(name) or {}, f"{source}.{section}.{name}"
         check_fields(options, keywords_of(known[name], besides=("input_dim", "hidden_dim", "speaker_num")), source=where)
-        check_counts(options, {"agg_dim": 1}, source=where)
+        check_options(known[name], options, source=where)
     return modelrc
 
 

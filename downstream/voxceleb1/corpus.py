@@ -4,7 +4,7 @@
     file_path/*/wav/<speaker>/<video>/<utterance>.wav
 
 The folders ``dev`` and ``test`` of the corpus have nothing to do with this split: every folder is searched. Each folder of recordings is
-listed once, and what was found is kept in the experiment's folder.
+listed once, and what was found is kept in the experiment's folder, for as long as no file comes to those folders or leaves them.
 """
 
 from __future__ import annotations
@@ -125,6 +125,18 @@ class Places:
         numbers = range(len(folders))
         return cls(root, folders, [next((number for number in numbers if holds(number, line)), _MISSING) for line in lines])
 
+    @property
+    def missing(self) -> bool:
+        """Whether a recording is nowhere."""
+        return _MISSING in self.folder_of
+
+    def state(self, lines: Sequence[Line]) -> str:
+        """A digest of when a file last came to, or left, each of the folders that the recordings lie in; folders that are gone count."""
+        found = zip(self.folder_of, lines, strict=True)
+        places = dict.fromkeys(f"{self.folders[number]}/wav/{line.path.rpartition('/')[0]}" for number, line in found)
+        changes = "".join(f"{place} {_changed(self.root / place)}\n" for place in places)
+        return hashlib.sha256(changes.encode()).hexdigest()
+
     def recordings(self, lines: Sequence[Line], split: str, speakers: Sequence[str], path: str | Path) -> list[Recording]:
         """The items of a split.
 
@@ -153,7 +165,7 @@ class Places:
 
 
 def places_of(root: str | Path, path: str | Path, lines: Sequence[Line], folder: Path) -> Places:
-    """Where the recordings lie: as an earlier look at this corpus for this list found out, or a new one.
+    """Where the recordings lie: as an earlier look at this corpus for this list found out, if its folders are unchanged, or a new one.
 
     What is found is kept in ``folder/voxceleb1_files.json``, if nothing is missing.
 
@@ -166,11 +178,14 @@ def places_of(root: str | Path, path: str | Path, lines: Sequence[Line], folder:
     key = {"root": str(Path(root).resolve()), "list": hashlib.sha256(Path(path).read_bytes()).hexdigest()}
     kept = _kept(folder / CACHE)
     if {name: kept.get(name) for name in key} == key and len(kept.get("folder_of", ())) == len(lines):
-        return Places(Path(root), kept["folders"], kept["folder_of"])
+        places = Places(Path(root), kept["folders"], kept["folder_of"])
+        if places.state(lines) == kept.get("state"):
+            return places
     places = Places.found(Path(root), lines)
-    if _MISSING not in places.folder_of:
+    if not places.missing:
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / CACHE, json.dumps({**key, "folders": places.folders, "folder_of": places.folder_of}))
+        found = {"state": places.state(lines), "folders": places.folders, "folder_of": places.folder_of}
+        write_text(folder / CACHE, json.dumps({**key, **found}))
     return places
 
 
@@ -183,6 +198,14 @@ def _kept(path: Path) -> Mapping:
         log.warning("%s is not used: %s", path, error)
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _changed(folder: Path) -> int | None:
+    """When a file last came or went, in nanoseconds; None if the folder cannot be asked."""
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _entries(folder: Path) -> list[os.DirEntry]:

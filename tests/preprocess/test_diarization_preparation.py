@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from downstream.diarization.kaldi import read_kaldi_folder
 from preprocess import prepare_diarization, simulate_mixtures
-from preprocess.kaldi_folder import Recording, Turn, write_kaldi_folder
+from preprocess.kaldi_folder import Recording, Turn, Written, write_kaldi_folder
 from preprocess.mixtures import Utterance, conversation, overlap_of, speech_in
 from tests.support.corpora import synthetic
 from utility.audio.io import audio_info, load_audio, save_audio
@@ -20,7 +21,7 @@ RATE = 16000
 
 def test_the_six_files(tmp_path: Path):
     turns = (Turn(0.5, 2.0, "9"), Turn(0.5, 2.0, "10"), Turn(3.25, 4.0, "9"))
-    assert write_kaldi_folder(tmp_path, [Recording("m", Path("/x/m.wav"), 4.5, turns)]) == 3
+    assert write_kaldi_folder(tmp_path, [Recording("m", Path("/x/m.wav"), 4.5, turns)]) == Written(3)
     read = {path.name: path.read_text() for path in tmp_path.iterdir()}
     assert read == {
         "wav.scp": "m /x/m.wav\n",
@@ -71,6 +72,18 @@ def test_libri2mix_is_prepared(libri2mix, tmp_path: Path):
             "10": [[0.28, 1.28], [1.5, 3.0]],
             "20": [[0.5, 1.75]],
         }
+
+
+def test_turns_without_duration_are_left_out_and_counted(libri2mix, tmp_path: Path, capsys):
+    """One has none, one is cut to 0.4 ms by the end of the mixture; the task refuses a segment that ends where it starts."""
+    with (tmp_path / "metadata/dev_clean.rttm").open("a") as file:
+        file.write("SPEAKER 2-0002 1 2.00 0.00 <NA> <NA> 20 <NA> <NA>\nSPEAKER 2-0002 1 2.9996 1.00 <NA> <NA> 20 <NA> <NA>\n")
+    assert prepare(libri2mix, tmp_path / "data") == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("train: 1 mixtures, 3 segments in ")
+    assert said[1].startswith("dev: 1 mixtures, 3 segments (without 2 turns of less than a millisecond) in ")
+    (recording,) = read_kaldi_folder(tmp_path / "data/dev")
+    assert len(recording.turns) == 3
 
 
 @pytest.mark.parametrize(
@@ -151,6 +164,19 @@ def test_conversations_of_real_speakers(shared: Path, tmp_path: Path, capsys):
         assert max(times.max() for times in turns[name].values()) <= audio_info(path).seconds
     assert simulate(shared, tmp_path / "three", "--aligned", "--utterances", "1", "--noise", str(shared / "data/cmu_arctic_mini")) == 0
     assert all(min(times.min() for times in speakers.values()) == 0 for speakers in read_rttm(tmp_path / "three/rttm").values())
+
+
+def test_speakers_that_are_folders_in_folders(shared: Path, tmp_path: Path):
+    """Their slashes and spaces come into no id, since ids are names of files."""
+    for number, folder in enumerate(sorted(path for path in (shared / "data/timit_sample").iterdir() if path.is_dir())[:2]):
+        (tmp_path / f"speech/region 1/{number}").mkdir(parents=True)
+        for path in sorted(folder.glob("*.wav"))[:2]:
+            (tmp_path / f"speech/region 1/{number}" / path.name).write_bytes(path.read_bytes())
+    words = ["--speech", tmp_path / "speech", "--out", tmp_path / "out", "--mixtures", 1, "--speaker", "^(.+)/[^/]+$"]
+    assert simulate_mixtures.main(list(map(str, words))) == 0
+    (name,) = read_rttm(tmp_path / "out/rttm")
+    assert name == "000000_region-1-0_region-1-1"
+    assert (tmp_path / f"out/wav/{name}.wav").is_file()
 
 
 def test_conversations_that_cannot_be(shared: Path, tmp_path: Path, capsys):

@@ -13,13 +13,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+import yaml
 
 from tests.support import processes
-from tests.support.compare import assert_same_run, results_of
+from tests.support.compare import assert_same_run, metrics_of, results_of
 from utility.experiment.checkpoint import load
 from utility.experiment.killpoints import VARIABLE
 
-CONFIG = {"runner": {"total_steps": 13}, "downstream_expert": {"datarc": {"sizes": {"train": 26, "dev": 9, "test": 5}}}}
+SIZES = {"train": 26, "dev": 9, "test": 5}
+CONFIG = {"runner": {"total_steps": 13}, "downstream_expert": {"datarc": {"sizes": SIZES}}}
 TASKS = ["toy_task", "toy_dealt_task"]
 
 
@@ -66,6 +69,29 @@ def test_two_ranks_train_on_different_data(uninterrupted, by_two, task):
     assert not all(value.equal(two["Downstream"][name]) for name, value in one["Downstream"].items() if name.startswith("model"))
 
 
+def test_an_update_by_two_is_that_of_one_process_with_the_same_batches(repo, make_toy):
+    """Two ranks with a batch each, and one process that gathers the mean gradient of both batches."""
+    found = []
+    for size in (1, 2):
+        toy = make_toy()
+        periods = {"total_steps": 4, "log_step": 1, "eval_step": 4, "save_step": 1, "max_keep": 9, "tensorboard": False}
+        runner = {**periods, "gradient_accumulate_steps": 3 - size, "gradient_clipping": 1e9}  # no norm hides a sum in place of a mean
+        optimizer = {"name": "TorchOptim", "torch_optim_name": "SGD", "lr": 0.1}
+        config = {"runner": runner, "optimizer": optimizer, "downstream_expert": {"items": 8}}
+        (toy.place / "config.yaml").write_text(yaml.safe_dump(config))
+        task = str(repo / "tests/runner/plugins/hooked_task")
+        argv = ["-u", "mel", "-d", task, "-c", "config.yaml", "-p", str(toy.folder), "--device", "cpu"]
+        ranks = toy.run_ranks(argv, size=size)
+        assert [rank.status for rank in ranks] == [0] * size, ranks[0].err
+        states = [load(toy.folder / f"states-{step}.ckpt")["Downstream"] for step in range(1, 5)]
+        norms = [line["grad_norm"] for line in metrics_of(toy.folder) if "grad_norm" in line]
+        found.append(([{name: v for name, v in state.items() if torch.is_tensor(v)} for state in states], norms))
+    (alone, norms_alone), (together, norms_together) = found
+    assert min(norms_alone) > 1e-3
+    assert norms_together == pytest.approx(norms_alone, rel=1e-4)
+    torch.testing.assert_close(together, alone, rtol=1e-5, atol=1e-7)
+
+
 def copied(make_toy, folder: Path, task: str):
     toy = make_toy(task)
     shutil.copytree(folder, toy.folder, ignore=shutil.ignore_patterns("results"))
@@ -104,6 +130,39 @@ def test_the_number_of_processes_must_stay(make_toy, uninterrupted, by_two, befo
     sentence = f"error: the run was trained by {before} process(es) and cannot go on with {after}; start it with {before}\n"
     assert ranks[0].err.endswith(sentence)
     assert sorted(path.name for path in toy.folder.iterdir()) == files
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("split", ["train", "dev"])
+def test_an_empty_split_is_the_same_sentence_as_with_one_process(make_toy, task, split):
+    """A random order of nothing is refused by torch, so that the task's loader decides which sentence it is."""
+    sentences = set()
+    for size in (1, 2):
+        toy = make_toy(task, downstream_expert={"datarc": {"sizes": {**SIZES, split: 0}}})
+        ranks = toy.run_ranks(size=size) if size > 1 else [toy.run()]
+        assert [rank.status for rank in ranks] == [2] * size, ranks[-1].err
+        sentences |= {rank.err.splitlines()[-1] for rank in ranks}
+    assert sentences == {f"run_downstream.py: error: the split {split!r} has no {'item' if split == 'train' else 'batch to evaluate'}"}
+
+
+def test_an_empty_split_is_the_same_sentence_in_an_evaluation(make_toy, uninterrupted):
+    toy = copied(make_toy, uninterrupted("toy_dealt_task", **CONFIG), "toy_dealt_task")
+    argv = [*toy.evaluation("dev", "dev-best.ckpt"), "-o", "config.downstream_expert.datarc.sizes.dev=0"]
+    for ranks in ([toy.server.run(argv, toy.place)], toy.run_ranks(argv)):
+        assert [rank.status for rank in ranks] == [2] * len(ranks)
+        assert all(rank.err.splitlines()[-1].endswith("the split 'dev' has no batch to evaluate") for rank in ranks)
+
+
+def test_the_leader_alone_does_a_tasks_own_work(repo, make_toy):
+    toy = make_toy()
+    (toy.place / "config.yaml").write_text("downstream_expert: {}\n")
+    task = str(repo / "tests/runner/plugins/hooked_task")
+    argv = ["-m", "evaluate", "-t", "report", "-u", "mel", "-d", task, "-c", "config.yaml", "-p", str(toy.folder), "--device", "cpu"]
+    ranks = toy.run_ranks(argv)
+    assert [rank.status for rank in ranks] == [0, 0], ranks[0].err + ranks[1].err
+    assert ["report: width 80" in rank.out for rank in ranks] == [True, False]
+    assert (toy.folder / "results/initial/ranks.txt").read_text() == "0\n"
+    assert (toy.folder / "results/initial/report.json").is_file()
 
 
 OTHER_ENDED = "run_downstream.py: error: process {} ends because another process of the run has ended; its message says why\n"

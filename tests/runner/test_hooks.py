@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from run_downstream import main
+from tests.support.pipelines import noises, untrained
 from utility.experiment.checkpoint import load
 
 PLUGIN = str(Path(__file__).resolve().parent / "plugins" / "hooked_task")
@@ -120,9 +121,9 @@ def test_evaluation_without_a_checkpoint(tmp_path, capsys):
     assert "test: loss" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("rule", "frames"), [("round", [10, 10, 11]), ("ceil", [10, 11, 11])])
+@pytest.mark.parametrize(("rule", "frames"), [("round", [10, 10, 11]), ("ceil", [10, 11, 11]), ("own", [11, 11, 12])])
 def test_length_rules(train, tmp_path, rule, frames):
-    """Items of 1600, 1680 and 1760 samples at 160 samples per frame; 10.5 rounds to even, 11 frames are there."""
+    """Items of 1600, 1680 and 1760 samples at 160 samples per frame; 10.5 rounds to even, mel makes 11, 11 and 12 frames of them."""
     assert train(length_rule=rule) == 0
     for index in range(3):
         soundfile.write(tmp_path / f"{index}.wav", np.zeros(1600 + 80 * index), 16000, subtype="FLOAT")
@@ -131,6 +132,15 @@ def test_length_rules(train, tmp_path, rule, frames):
     assert main(["-m", "inference", "-t", *files, "-e", str(tmp_path / "run"), "-d", PLUGIN, "--output", str(out), "--device", "cpu"]) == 0
     answers = [json.loads(line) for line in out.read_text().splitlines()]
     assert [answer["frames"][0] for answer in answers] == frames
+
+
+def test_an_upstream_that_tells_no_lengths_is_cut_by_s3prls_rule(tmp_path):
+    config = {"downstream_expert": {"length_rule": "own"}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(config))
+    for upstream, rule in (("fbank", "own"), ("example", "round")):
+        pipeline = untrained(PLUGIN, tmp_path / "run", "-c", str(tmp_path / "config.yaml"), upstream=upstream)
+        assert pipeline.featurizer.length_rule == rule
+        assert [len(feature) for feature in pipeline.extract(noises(1600, 800))] == ([8, 3] if rule == "own" else [1600, 800])
 
 
 def test_pairs(train, tmp_path, capsys):

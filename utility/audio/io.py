@@ -37,6 +37,11 @@ AUDIO_EXTENSIONS = frozenset(_FORMATS)
 _SEEKABLE = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
 
 
+# Writers to pipes, who cannot go back to the header, leave one of these as the size of a WAV's samples: 0, or from here on.
+_STREAMED = 0x7FFFF000
+_MOST_CHUNKS = 64  # before the samples; more is no WAV of this world
+
+
 @dataclass(frozen=True)
 class AudioInfo:
     """What the header of an audio file says.
@@ -61,7 +66,7 @@ def audio_info(path: str | Path) -> AudioInfo:
     """Length, rate and channels of an audio file, from its header alone.
 
     Raises:
-        DataError: the file is missing or is no audio that libsndfile reads.
+        DataError: the file is missing, is no audio that libsndfile reads, or is a truncated WAV.
     """
     with _opened(path) as file:
         return AudioInfo(file.frames, file.samplerate, file.channels)
@@ -179,9 +184,27 @@ def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
         raise DataError(f"audio file {path} has no header that tells rate and sample format; convert it to WAV first")
     try:
         with soundfile.SoundFile(path) as file:
+            if file.format.startswith("WAV"):
+                _check_whole(path)
             yield file
     except soundfile.SoundFileError as error:
         raise DataError(f"audio file {path} cannot be read: {_reason(error)}") from error
+
+
+def _check_whole(path: Path) -> None:
+    """Refuses a WAV that ends before its samples do, which libsndfile reads as a shorter one."""
+    with path.open("rb") as file:
+        order = "little" if file.read(12)[:4] == b"RIFF" else "big"
+        for _ in range(_MOST_CHUNKS):
+            head = file.read(8)
+            size = int.from_bytes(head[4:], order)
+            if head[:4] == b"data":
+                left = path.stat().st_size - file.tell()
+                if left < size < _STREAMED:
+                    raise DataError(f"audio file {path} is truncated: its header promises {size} bytes of samples, it ends after {left}")
+            if head[:4] == b"data" or len(head) < 8:
+                return
+            file.seek(size + size % 2, os.SEEK_CUR)
 
 
 def _read_part(file: soundfile.SoundFile, start: int, frames: int | None) -> np.ndarray:

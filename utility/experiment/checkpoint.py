@@ -199,6 +199,15 @@ def load(path: str | Path) -> dict[str, Any]:
     return state
 
 
+def step_of(path: Path) -> int | None:
+    """The step that a checkpoint was written at; None if it cannot be read or does not say."""
+    try:
+        step = load(path).get("Step")
+    except CheckpointError:
+        return None
+    return step if isinstance(step, int) else None
+
+
 def load_latest(folder: str | os.PathLike[str], keep_damaged_name: bool = False) -> tuple[dict[str, Any], Path]:
     """Reads the newest readable ``states-*.ckpt`` of a folder.
 

@@ -5,6 +5,7 @@ Precedence, lowest first: defaults, command line, the settings stored in the che
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ OF_THE_CALL = frozenset(
     }
 )
 PLUGINS = ("upstream", "downstream")
-_NO_CHECKPOINT = "inference needs a trained checkpoint: -e CHECKPOINT_OR_FOLDER"
+_NO_CHECKPOINT = "inference needs a trained checkpoint: -e CHECKPOINT_OR_FOLDER, or the weights of one with -i, -u and -d"
 
 
 @dataclass
@@ -100,7 +101,7 @@ def open_experiment(namespace: Arguments, team: Team, tasks: Path, upstreams: Co
         if args[name] not in known[name] and Path(args[name]).expanduser().is_dir():
             args[name] = str(Path(args[name]).expanduser().resolve())
     task = find_task(args["downstream"], tasks)
-    _check_use(args, task, resumes=past is not None)
+    _check_use(args, task, learnt=bool(state))
     check_sections(config, training=args["mode"] == "train")
     runner = check_runner(config, training=args["mode"] == "train")
     return Experiment(args, config, runner, ExperimentFolder(args["expdir"]), task, state, path, resumes=past is not None)
@@ -156,7 +157,7 @@ def _stored_settings(
     ignored = sorted(k for k in given - OF_THE_CALL - set(kept) - placed if args[k] != stored.get(k))
     if ignored:
         log.warning("ignored beside a past experiment: %s; -p gives it another place, -o changes its settings", ", ".join(ignored))
-    return {**stored, **kept}, state["Config"]
+    return {**stored, **kept}, copy.deepcopy(state["Config"])  # -o changes it, and what the checkpoint says is still asked for
 
 
 def _given_again(name: str, stored: Any, args: dict[str, Any], given: set[str], known: Collection[str]) -> str:
@@ -192,9 +193,9 @@ def _require(args: dict[str, Any], given: set[str]) -> None:
             raise UsageError(f"no {name} is given: {flag} NAME, or take up a past experiment with -e; -h lists the names")
 
 
-def _check_use(args: dict[str, Any], task: Path, resumes: bool) -> None:
+def _check_use(args: dict[str, Any], task: Path, learnt: bool) -> None:
     """A task without training is not trained, and any other is used with what was learnt."""
-    if args["mode"] == "evaluate" or (args["mode"] == "inference" and resumes):
+    if args["mode"] == "evaluate" or (args["mode"] == "inference" and learnt):
         return
     trains = getattr(load_plugin(task, "DownstreamExpert"), "trains", True)
     if args["mode"] == "train" and not trains:

@@ -26,7 +26,7 @@ import yaml
 
 from utility.errors import FolderInUseError, UsageError
 from utility.experiment.dialect import Dumper
-from utility.experiment.states import list_states
+from utility.experiment.states import list_results, list_states
 from utility.experiment.texts import write_text
 
 LOCK = ".lock"
@@ -122,13 +122,24 @@ class ExperimentFolder:
         kept = [path for path in self.path.iterdir() if path.name != LOCK and not path.name.startswith(PREVIOUS)]
         return self._move(sorted(kept, key=lambda path: (not path.name.startswith("states-"), path.name)), tag)
 
-    def set_aside_after(self, step: int, tag: str) -> Path | None:
-        """Moves the numbered checkpoints later than ``step`` into ``previous-<tag>/``: a run resumed there writes its own.
+    def set_aside_after(self, step: int, tag: str, named: Iterable[Path] = ()) -> Path | None:
+        """Moves the checkpoints later than ``step``, and their results, into ``previous-<tag>/``: a run resumed there writes its own.
 
-        The newest goes first, so that a move broken off leaves no gap.
+        Numbered checkpoints go last, the newest of them first, so that a move broken off leaves no gap and something that says what else
+        is to be moved.
+
+        Args:
+            step: where the run is resumed.
+            tag: the time.
+            named: the checkpoints without a number that are later.
+
+        Returns:
+            the folder, or None if nothing is later.
         """
-        later = [path for number, path in reversed(self.states()) if number > step]
-        return self._move(later, tag) if later else None
+        results = [path for number, path in list_results(self.path / "results") if number > step]
+        later = [*named, *(path for number, path in reversed(self.states()) if number > step)]
+        moved = [*results, *(part for path in later for part in (self.results(path), path) if part not in results and part.exists())]
+        return self._move(moved, tag) if moved else None
 
     def _move(self, paths: Iterable[Path], tag: str) -> Path:
         target, count = self.path / f"{PREVIOUS}{tag}", 1
@@ -137,7 +148,9 @@ class ExperimentFolder:
             target = self.path / f"{PREVIOUS}{tag}-{count}"
         target.mkdir()
         for path in paths:
-            path.rename(target / path.name)
+            place = target / path.relative_to(self.path)
+            place.parent.mkdir(exist_ok=True)
+            path.rename(place)
         return target
 
     def dump_settings(self, args: Mapping[str, Any] | argparse.Namespace, config: Mapping[str, Any], tag: str) -> None:

@@ -1,16 +1,25 @@
-"""The names of a run's numbered checkpoints."""
+"""The names of a run's numbered checkpoints, and of the folders of their results."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-_NAME = re.compile(r"states-(\d+)\.ckpt")
+_NAME = re.compile(r"states-(\d+)(\.ckpt)?")
 
 
 def list_states(folder: Path) -> list[tuple[int, Path]]:
     """``(step, file)`` of every ``states-<step>.ckpt`` directly in ``folder``, oldest first."""
+    return [(step, path) for step, path in _numbered(folder, ".ckpt") if path.is_file()]
+
+
+def list_results(folder: Path) -> list[tuple[int, Path]]:
+    """``(step, folder)`` of every ``states-<step>`` directly in ``folder``, oldest first."""
+    return [(step, path) for step, path in _numbered(folder, None) if path.is_dir()]
+
+
+def _numbered(folder: Path, suffix: str | None) -> list[tuple[int, Path]]:
     if not folder.is_dir():
         return []
     found = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
-    return sorted((int(match[1]), path) for match, path in found if match and path.is_file())
+    return sorted((int(match[1]), path) for match, path in found if match and match[2] == suffix)

@@ -31,6 +31,7 @@ class LetterDictionary:
     def __init__(self, symbols: Sequence[str]):
         self.symbols = list(symbols)
         self.numbers = {symbol: number for number, symbol in enumerate(self.symbols)}
+        self._known = {*self.numbers, " "}
 
     @classmethod
     def load(cls, path: str | Path, field: str = "dict_path") -> LetterDictionary:
@@ -59,6 +60,10 @@ class LetterDictionary:
         A letter that the dictionary lacks is ``<unk>`` (S3PRL makes up a number that no output stands for).
         """
         return [self.numbers.get(letter, self.unknown) for letter in as_letters(text)] + [self.end]
+
+    def unknown_in(self, text: str) -> list[str]:
+        """The letters of a text of words that become ``<unk>``, each as often as it occurs."""
+        return [] if self._known.issuperset(text.upper()) else [letter for letter in as_letters(text) if letter not in self.numbers]
 
     def string(self, numbers: Iterable[int]) -> str:
         """The symbols, separated by spaces, without ``<s>`` and ``</s>``."""

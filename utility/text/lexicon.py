@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
-from utility.errors import DataError, MissingDependencyError
+from utility.errors import DataError, MissingDependencyError, ToolkitError
 from utility.text.files import naming, read_lines
 
 _HINT = "'python3 preprocess/fetch_lists.py --only ctc' fetches LibriSpeech's to data/"
@@ -90,11 +91,24 @@ def grapheme_to_phoneme() -> Callable[[str], str]:
     """A guesser of English pronunciations in ARPAbet with stress, by the optional package g2p-en.
 
     Raises:
-        MissingDependencyError: it is not installed.
+        MissingDependencyError: it, or a package that it imports, is not installed.
+        DataError: data of NLTK that it needs is not on this machine, and it could not fetch it.
+        ToolkitError: it cannot be imported for another reason.
     """
+    purpose = "guessing pronunciations (text.g2p)"
     try:
         from g2p_en import G2p
+
+        model = G2p()
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError((error.name or "g2p_en").partition(".")[0].replace("_", "-"), purpose) from error
     except ImportError as error:
-        raise MissingDependencyError("g2p-en", "guessing pronunciations (text.g2p)") from error
-    model = G2p()
+        raise ToolkitError(f"{purpose} needs the package 'g2p-en', which cannot be imported: {error}") from error
+    except LookupError as error:
+        named = re.search(r"nltk\.download\('([^']+)'\)", str(error))
+        if not named:
+            raise
+        raise DataError(
+            f"{purpose} needs NLTK's data {named[1]!r}, which is not on this machine: python3 -m nltk.downloader {named[1]}"
+        ) from error
     return lambda word: " ".join(phone for phone in model.predict(word.lower()) if phone.strip())

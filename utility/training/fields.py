@@ -34,6 +34,7 @@ class Limits:
 
 
 Count = Annotated[int, Limits(least=1)]
+CountFromZero = Annotated[int, Limits(least=0)]
 NotNegative = Annotated[float, Limits(least=0)]
 Part = Annotated[float, Limits(least=0, most=1)]
 _PLAIN = {int: "a whole number", float: "a number", bool: "True or False", str: "a text"}

@@ -21,7 +21,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, IterableDataset, get_worker_info
 from torch.utils.data.distributed import DistributedSampler
 
-from utility.errors import ToolkitError
+from utility.errors import DataError, ToolkitError
 from utility.training.packing import Extract, Failure, Packing, Unpacked
 from utility.training.seeding import Stream, number_of, seed_everything
 from utility.training.signals import held_back, leave_to_the_main_process
@@ -67,7 +67,7 @@ class Place:
         """The batches of this rank, without those to skip."""
         batches = batches[: self.limit(len(batches))]
         if self.world > 1:
-            if self.even:
+            if self.even and batches:
                 batches = batches[: len(batches) // self.world * self.world] or [batches[i % len(batches)] for i in range(self.world)]
             batches = batches[self.rank :: self.world]
         return batches[self.skip :]
@@ -95,12 +95,15 @@ def open_pass(get_loader: Callable[[], Iterable], place: Place, extract: Extract
         get_loader: returns the task's loader; called with the global generators seeded for the pass.
         place: which batches.
         extract: an upstream that loader workers, where there are any, apply to their batches (:class:`Extracted` ones come out).
+
+    Raises:
+        DataError: the task's loader shuffles, and there is nothing to shuffle.
     """
     place.seed_order()
     with warnings.catch_warnings():
         # A config may ask for more workers than there are cores; the loader that is made of this one has no more than these.
         warnings.filterwarnings("ignore", "This DataLoader will create .* worker processes")
-        loader = get_loader()
+        loader = _loader_of_something(get_loader, place.split)
     if not isinstance(loader, DataLoader):
         return _replayed(loader, loader, place)
     if isinstance(loader.dataset, IterableDataset):
@@ -113,6 +116,15 @@ def open_pass(get_loader: Callable[[], Iterable], place: Place, extract: Extract
     wanted = dealt.mine(_keys(order, batched))
     how = {"batch_sampler": wanted} if batched else {"sampler": wanted, "batch_size": None}
     return Pass(Unpacked(_rebuild(loader, SeededDataset(loader.dataset, place), how, extract)), len(order), len(wanted))
+
+
+def _loader_of_something(get_loader: Callable[[], Iterable], split: str) -> Iterable:
+    try:
+        return get_loader()
+    except ValueError as error:
+        if "num_samples=0" not in str(error):  # torch's word for a random order of nothing
+            raise
+        raise DataError(f"the split {split!r} has no item") from error
 
 
 def _replayed(loader: Iterable, batches: Iterable, place: Place) -> Pass:

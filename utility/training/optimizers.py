@@ -63,6 +63,15 @@ def build_optimizer(
     return _BUILDERS[name](fields, modules, groups, total_steps)
 
 
+def remembered(config: Mapping[str, Any], total_steps: int) -> set[str]:
+    """The names of what the optimizer of a config remembers of each parameter that has been updated (its moments and the like)."""
+    probe = nn.ParameterList([nn.Parameter(torch.ones(2, 2))])  # a matrix: some take nothing else
+    optimizer = build_optimizer(config, [probe], None, total_steps)
+    probe[0].grad = torch.ones(2, 2)
+    optimizer.step()
+    return {name for entry in optimizer.state.values() for name in entry}
+
+
 def _build(make: Callable[..., torch.optim.Optimizer], params: _Groups, fields: dict[str, Any], label: str) -> torch.optim.Optimizer:
     """Calls the optimizer's class; what it thinks of the values becomes a sentence."""
     check_numbers(make, fields, source=label)

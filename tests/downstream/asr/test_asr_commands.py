@@ -24,12 +24,15 @@ def test_printed_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     lay_out(tmp_path / "data", {"train-clean-100": 6, "dev-clean": 2, "test-clean": 2})
     assert measure(shlex.split("-i data/LibriSpeech -o data/librispeech -a .flac --n_jobs 12")) == 0
     assert main([*shlex.split("-m train -u fbank -d asr -n ExpName"), "-o", FEWER, "--device", "cpu"]) == 0
-    assert {path.name for path in EXPDIR.glob("*.ckpt")} >= {"states-2.ckpt"}
+    assert {path.name for path in EXPDIR.glob("*.ckpt")} >= {"states-2.ckpt", "dev-best.ckpt", "dev-clean-best.ckpt"}
     assert (EXPDIR / "dev-clean-noLM-hyp.ark").exists()
-    checkpoint = EXPDIR / ("dev-best.ckpt" if (EXPDIR / "dev-best.ckpt").exists() else "states-2.ckpt")
+    checkpoint = EXPDIR / "dev-best.ckpt"
     capsys.readouterr()
     assert main([*shlex.split(f'-m evaluate -t "test-clean" -e {checkpoint}'), "--device", "cpu"]) == 0
     said = capsys.readouterr().out
     assert "test-clean uer: " in said
     assert "test-clean wer: " in said
     assert (EXPDIR / f"results/{checkpoint.stem}/test-clean-noLM-ref.ark").read_text().count("\n") == 2
+    init = f"-m train -u fbank -d asr -n Second -i {checkpoint}"
+    assert main([*shlex.split(init), "-o", f"{FEWER},,config.optimizer.lr=0.0", "--device", "cpu"]) == 0
+    assert (EXPDIR.parent / "Second/dev-best.ckpt").exists(), "equal weights have the equal WER, and it is the first one"

@@ -43,6 +43,7 @@ def test_recorded_step(golden, tmp_path: Path, capsys: pytest.CaptureFixture, ca
     described = saved["Config"]["downstream_expert"]
     expert = make(tmp_path, described["datarc"], described["modelrc"]).eval()
     expert.load_state_dict(saved["Downstream"])
+    expert.set_extra_state({**expert.get_extra_state(), "has_best": True})  # S3PRL treats the first evaluation as all others
     arrays, outputs = np.load(folder / "inputs.npz"), np.load(folder / "outputs.npz")
     features = [torch.from_numpy(arrays[f"feat_{item}"]) for item in range(params["n"])]
 
@@ -106,10 +107,46 @@ def test_loaders(small: Layout, tmp_path: Path, caplog: pytest.LogCaptureFixture
     expert = make(tmp_path, small.datarc, mode="train", runner={"eval_dataloaders": ["dev-clean"]})
     assert "train-clean-100: 1 of 5 utterances have no text and are left out, such as train-clean-100/0/7/0-7-0002.flac" in caplog.text
     batches = list(expert.get_dataloader("test-clean"))
-    assert [names for *_, names in batches] == [["2-7-0004"], ["2-7-0003"], ["2-7-0001"], ["2-7-0000"]]
-    wavs, labels, _ = batches[2]
-    assert (len(wavs[0]), expert.dictionary.string(labels[0].tolist())) == (8800, "I T ' S | G O |")
-    assert sorted(len(names) for *_, names in expert.get_dataloader("train")) == [2, 2]
+    assert [names for _, _, names, _ in batches] == [["2-7-0004"], ["2-7-0003"], ["2-7-0001"], ["2-7-0000"]]
+    wavs, labels, _, texts = batches[2]
+    assert (len(wavs[0]), expert.dictionary.string(labels[0].tolist()), texts) == (8800, "I T ' S | G O |", ["IT'S GO"])
+    assert sorted(len(names) for *_, names, _ in expert.get_dataloader("train")) == [2, 2]
+
+
+def test_letters_that_the_dictionary_lacks(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """They are counted, trained as ``<unk>``, and errors whatever is heard; the references are what was said."""
+    write_utterances(tmp_path / "corpus", "dev-clean", 1, 7, [(np.zeros(16000), text) for text in ("Café go", "GO", "no 2 Œ")])
+    runner = {"train_dataloader": "dev-clean", "eval_dataloaders": ["dev-clean"]}
+    expert = make(tmp_path, measured(tmp_path / "corpus").datarc, mode="train", runner=runner)
+    assert "split dev-clean: 3 letters of 2 texts are not in the dictionary, such as 'É' of 1-7-0000; they are" in caplog.text
+    assert caplog.text.count("are not in the dictionary") == 1
+    (_, labels, names, texts), *_ = make(tmp_path, {**expert.datarc, "eval_batch_size": 3}).get_dataloader("dev-clean")
+    assert expert.dictionary.string(labels[0].tolist()) == "C A F <unk> | G O |"
+
+    expert._hear = lambda logits, lengths: (["C A F <unk> | G O |", "G O |", "N O | <unk> | <unk> |"], [["CAF<unk>", "GO"], ["GO"], ["NO"]])
+    records: dict[str, list] = defaultdict(list)
+    expert.eval()("dev-clean", [torch.randn(9, 6)] * 3, labels, names, texts, records=records)
+    assert records["target_tokens"] == ["C A F É | G O |", "G O |", "N O | 2 | Œ |"]
+    scores = expert.log_records("dev-clean", records, Log(), 1, [0], 1).scores
+    assert scores["uer"].value == pytest.approx(100 * 3 / 18)
+    assert scores["wer"].value == pytest.approx(100 * 3 / 6)
+    assert read_ark(tmp_path / "dev-clean-noLM-ref.ark") == {"1-7-0000": "CAFÉ GO", "1-7-0001": "GO", "1-7-0002": "NO 2 Œ"}
+
+
+def test_training_on_a_split_of_another_name(small: Layout, tmp_path: Path):
+    """It has the batch size of training and is shuffled, ``train`` is not; the evaluation of the same split is in order."""
+    fields = {**small.datarc, "batch_size": 2, "eval_batch_size": 1}
+    expert = make(tmp_path, fields, runner={"train_dataloader": "dev-clean"})
+    assert [len(names) for *_, names, _ in expert.get_dataloader("train")] == [1, 1, 1, 1]
+
+    def first(seed: int) -> str:
+        torch.manual_seed(seed)
+        return next(iter(expert.get_dataloader("dev-clean")))[2][0]
+
+    assert sorted(len(names) for *_, names, _ in expert.get_dataloader("dev-clean")) == [2, 2]
+    assert {first(seed) for seed in range(8)} == {"1-7-0004", "1-7-0001"}
+    expert.eval()
+    assert {first(seed) for seed in range(8)} == {"1-7-0004"}
 
 
 def test_best_checkpoints(tmp_path: Path):
@@ -119,8 +156,11 @@ def test_best_checkpoints(tmp_path: Path):
 
     expert = make(tmp_path, runner={"eval_dataloaders": ["dev-clean", "test-clean"]}, mode="evaluate")
     best = ["dev-clean-best.ckpt", "dev-best.ckpt"]
+    assert scored("dev-clean", ["X", "Y", "Z"], expert) == best, "the first one counts whatever it is"
+    assert expert.best_score.item() == 150
     assert scored("dev-clean", ["X", "Y", "Z"], expert) == []
     assert scored("dev-clean", [], expert) == best
+    assert scored("dev-clean", [], expert) == []
     assert scored("dev-clean", ["A"], expert) == best
     assert scored("dev-clean", ["A"], expert) == []
     assert scored("test-clean", ["A", "B"], expert) == []
@@ -151,11 +191,22 @@ def test_other_heads(tmp_path: Path, select: str):
 
 def test_state_is_plain_and_names_the_letters(tmp_path: Path):
     expert, other = make(tmp_path), make(tmp_path)
-    expert.best_score.fill_(12.5)
+    expert.best_score.fill_(112.5)
+    expert.set_extra_state({**expert.get_extra_state(), "has_best": True})
     torch.save(expert.state_dict(), tmp_path / "state.pt")
     other.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
-    assert other.best_score.item() == 12.5
-    assert other.dictionary.symbols == expert.dictionary.symbols
+    assert other.best_score.item() == 112.5
+    assert other.get_extra_state() == expert.get_extra_state()
+
+
+@pytest.mark.parametrize(("score", "reached"), [(100.0, False), (12.5, True)])
+def test_a_state_without_letters_says_by_its_score_whether_there_is_a_best_one(tmp_path: Path, score: float, reached: bool):
+    """As S3PRL's checkpoints are, and those of older versions, which had the letters alone."""
+    for old in ({}, {"_extra_state": {"letters": make(tmp_path).dictionary.symbols}}):
+        expert = make(tmp_path)
+        state = {name: value for name, value in expert.state_dict().items() if name != "_extra_state"}
+        expert.load_state_dict({**state, **old, "best_score": torch.tensor([score])})
+        assert expert.get_extra_state()["has_best"] is reached
 
 
 def test_inference(tmp_path: Path):
@@ -163,6 +214,26 @@ def test_inference(tmp_path: Path):
     answers = expert.inference([torch.randn(30, 6)], ["/a/b/one.wav"]) + expert.inference([torch.randn(20, 6)], ["two.flac"])
     assert [answer["file"] for answer in answers] == ["/a/b/one.wav", "two.flac"]
     assert read_ark(tmp_path / "inference.ark") == {"one": answers[0]["text"], "two": answers[1]["text"]}
+
+
+def test_recordings_of_one_name_are_all_kept(tmp_path: Path):
+    """The Runner gives names without suffix; a dot or a space in one is no end of it."""
+    expert, names = make(tmp_path).eval(), ["1", "1", "talk.1", "talk.2", "1-2", "my talk", "b/1.wav"]
+    answers = [expert.inference([torch.randn(20 + number, 6)], [name])[0] for number, name in enumerate(names)]
+    assert [answer["file"] for answer in answers] == names
+    found = read_ark(tmp_path / "inference.ark")
+    assert list(found) == ["1", "1-2", "talk.1", "talk.2", "1-2-2", "my_talk", "1-3"]
+    assert list(found.values()) == [answer["text"] for answer in answers]
+
+
+def test_inference_from_an_experiment_that_cannot_be_written_to(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """Here, a file lies where the folder of the results should be."""
+    (tmp_path / "results").write_text("")
+    expert = make(tmp_path, results_dir=tmp_path / "results/dev-best").eval()
+    answers = [expert.inference([torch.randn(30, 6)], [name])[0] for name in ("one", "two")]
+    assert [answer["file"] for answer in answers] == ["one", "two"]
+    (record,) = caplog.records
+    assert record.getMessage().startswith(f"{tmp_path / 'results/dev-best/inference.ark'} cannot be written: ")
 
 
 @pytest.mark.parametrize(

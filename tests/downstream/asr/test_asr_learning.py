@@ -15,6 +15,7 @@ from run_downstream import main
 from tests.downstream.asr.arpa import write_arpa, write_lexicon
 from tests.downstream.asr.spelling import lay_out, sentences, spell
 from tests.downstream.librispeech import Layout, measured, synthetic, write_utterances
+from tests.downstream.native import native_recordings
 from tests.downstream.seeds import SEEDS
 from utility.audio.io import load_audio, save_audio
 from utility.metrics.error_rates import cer
@@ -117,6 +118,17 @@ def test_recordings_of_a_user(trained: Path, tmp_path: Path):
     assert main([*words, "--output", str(output)]) == 0
     (answer,) = [json.loads(line) for line in output.read_text().splitlines()]
     assert cer([answer["text"]], [text]) < 0.5
+
+
+def test_real_recordings_of_several_rates(trained: Path, shared: Path, capsys: pytest.CaptureFixture):
+    """What a recogniser of tones hears in them does not matter; each has a text, in the answers and in the file."""
+    files = list(map(str, native_recordings(shared)))
+    assert main(["-m", "inference", "-t", *files, "-e", str(trained / "dev-best.ckpt"), "--device", "cpu"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["file"] for answer in answers] == files
+    assert any(answer["text"] for answer in answers)
+    kept = read_ark(trained / "results/dev-best/inference.ark")
+    assert kept == {Path(answer["file"]).stem: answer["text"] for answer in answers}
 
 
 def test_the_wrong_split_is_one_sentence(trained: Path, capsys: pytest.CaptureFixture):

@@ -67,3 +67,8 @@ def test_each_label_gets_the_frame_of_its_time(upstream: int):
     middles = (torch.arange(100) + 0.5) * 160
     assert (found * upstream <= middles).all()
     assert ((found + 1) * upstream > middles).all()
+
+
+def test_no_frame_at_all_is_silence():
+    """mel finds none in what is silent but for its first samples."""
+    assert torch.equal(frames_at(torch.ones(0, 3), 4, 160, 160), torch.zeros(4, 3))

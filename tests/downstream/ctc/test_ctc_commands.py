@@ -58,6 +58,14 @@ def test_phoneme_recognition_as_printed(phones: Path):
     assert {"dev-hyp.ark", "dev-ref.ark"} <= {file.name for file in (phones / "result/downstream/ExpName").iterdir()}
 
 
+def test_a_training_from_given_weights_has_its_own_best(repo: Path, phones: Path, libri: Path, tmp_path: Path):
+    """Equal weights have the equal error rate, and it is the first one of the new training."""
+    init = str(phones / "result/downstream/ExpName/dev-best.ckpt")
+    words = ["-m", "train", "-u", "fbank", "-d", "ctc", "-c", str(repo / "downstream/ctc/libriphone.yaml"), "-i", init, "-p", str(tmp_path)]
+    assert main([*words, "--device", "cpu", "-o", f"{SHORT},,{SMALL_PR},,{libriphone_override(libri)},,config.optimizer.lr=0.0"]) == 0
+    assert (tmp_path / "dev-best.ckpt").exists()
+
+
 def test_inference_needs_no_corpus(phones: Path, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     output = tmp_path / "answers.jsonl"

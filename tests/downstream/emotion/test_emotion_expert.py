@@ -86,6 +86,20 @@ def test_unknown_model(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("given", "sentence"),
+    [
+        ({"padding": 3}, "CNNSelfAttention: padding must be at most half of kernel_size, 2, not 3"),
+        ({"padding": -1}, "DeepModel: padding must be a whole number of at least 0, not -1"),
+        ({"kernel_size": "5"}, "kernel_size must be a whole number of at least 1, not '5'"),
+        ({"pooling": 0, "dropout": 2}, "pooling must be .* at least 1, not 0; dropout must be a number from 0 to 1, not 2"),
+    ],
+)
+def test_wrong_settings_of_a_model(tmp_path: Path, given: dict, sentence: str):
+    with pytest.raises(ConfigError, match=sentence):
+        make(tmp_path, modelrc={"projector_dim": 8, "select": "DeepModel", "DeepModel": {"model_type": "CNNSelfAttention", **given}})
+
+
+@pytest.mark.parametrize(
     ("variant", "test_fold", "fold"),
     [("fold2", "fold1", "fold2"), (None, "fold2", "fold2"), (None, None, "fold1"), ("fold1", None, "fold1")],
 )
@@ -140,7 +154,7 @@ def test_a_checkpoint_answers_without_its_corpus(small: Path, tmp_path: Path):
         ({"root": None}, ConfigError, "field 'root' is missing"),
         ({"roots": "x"}, ConfigError, "did you mean 'root'"),
         ({"valid_ratio": 1.2}, ConfigError, "valid_ratio must be a number between 0 and 1, not 1.2"),
-        ({"meta_data": "nowhere"}, DataError, r"nowhere has no Session1/train_meta_data\.json"),
+        ({"root": "elsewhere", "meta_data": "nowhere"}, DataError, r"nowhere has no Session1/train_meta_data\.json"),
         ({"test_fold": "fold3"}, UnknownNameError, "unknown fold 'fold3'; did you mean 'fold2'"),
     ],
 )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import torch
 from preprocess.generate_len_for_bucket import main as measure
 from run_downstream import main
 from tests.downstream.librispeech import write_utterances
+from tests.downstream.native import native_recordings
 from utility.experiment import checkpoint
 
 FEWER = (
@@ -21,6 +24,11 @@ FEWER = (
     "config.downstream_expert.datarc.num_workers=0,,config.runner.tensorboard=False"
 )
 EXPDIR = Path("result/downstream/ExpName")
+
+
+def still(settings: str) -> str:
+    """The same training without learning."""
+    return settings.replace("lr=3.0e-2", "lr=0.0")
 
 
 @pytest.fixture
@@ -49,7 +57,10 @@ def test_printed_commands(corpus, repo: Path):
         assert said[1].startswith("The best dev score 0.")
         assert "None" not in said[1]
     assert len(list(EXPDIR.glob("previous-*"))) == 2
-    assert main(["-m", "evaluate", "-t", "test", "-e", str(EXPDIR / "best-states-dev.ckpt"), "--device", "cpu"]) == 0
+    best = str(EXPDIR / "best-states-dev.ckpt")
+    assert main(["-m", "evaluate", "-t", "test", "-e", best, "--device", "cpu"]) == 0
+    assert main([*shlex.split(f"-m train -u baseline -d phone_1hidden -n Second -i {best}"), "-o", still(FEWER), "--device", "cpu"]) == 0
+    assert (EXPDIR.parent / "Second/best-states-dev.ckpt").exists(), "equal weights are as good, and the new training knows no others"
 
 
 def test_a_checkpoint_of_s3prl_is_where_a_training_begins(corpus, golden, repo: Path):
@@ -58,9 +69,25 @@ def test_a_checkpoint_of_s3prl_is_where_a_training_begins(corpus, golden, repo: 
     saved = golden("tasks/heads/phone_linear") / "state.pt"
     upstream = str(repo / "tests/support/plugins/toy_upstream")
     words = ["-u", upstream, "-d", "phone_linear", "-i", str(saved), "-n", "ExpName", "--device", "cpu"]
-    steps = FEWER.replace("total_steps=12", "total_steps=1").replace("save_step=12", "save_step=1").replace("lr=3.0e-2", "lr=0.0")
+    steps = still(FEWER).replace("total_steps=12", "total_steps=1").replace("save_step=12", "save_step=1")
     assert main(["-m", "train", *words, "-o", steps]) == 0
     begun, ended = checkpoint.load(saved), checkpoint.load(EXPDIR / "states-1.ckpt")
     for part in ("Downstream", "Featurizer"):
         for name, value in begun[part].items():
             torch.testing.assert_close(ended[part][name], value, rtol=0, atol=0)
+
+
+def test_real_recordings_of_several_rates(corpus, shared: Path, capsys: pytest.CaptureFixture):
+    """Segments follow each other from the beginning to the end; loud and quiet is all that this probe has learnt to tell apart."""
+    assert measure(shlex.split("--data_root data/LibriSpeech --output_path ./data/")) == 0
+    assert main([*shlex.split("-m train -u baseline -d phone_linear -n ExpName"), "-o", FEWER, "--device", "cpu"]) == 0
+    capsys.readouterr()
+    files = native_recordings(shared)
+    assert main(["-m", "inference", "-t", *map(str, files), "-e", str(EXPDIR / "states-12.ckpt"), "--device", "cpu"]) == 0
+    answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [answer["file"] for answer in answers] == list(map(str, files))
+    for answer, seconds in zip(answers, files.values(), strict=True):
+        segments = answer["segments"]
+        assert segments[0]["start"] == 0 and segments[-1]["end"] == pytest.approx(seconds, abs=0.03)
+        assert all(a["end"] == b["start"] and a["label"] != b["label"] for a, b in pairwise(segments))
+        assert {"7", "3"} & {segment["label"] for segment in segments}

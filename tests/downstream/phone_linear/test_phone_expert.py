@@ -151,6 +151,21 @@ def test_batches(small, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     assert len(orders) > 1
 
 
+def test_training_on_a_split_of_another_name(small, tmp_path: Path):
+    """It has the batch size of training and is shuffled, ``train`` is not; the evaluation of the same split is in order."""
+    fields = paths(small, train_batch_size=1, eval_batch_size=4)
+    expert = make(tmp_path, fields, runner={"train_dataloader": "test"})
+    assert [len(labels) for _, labels in expert.get_dataloader("train")] == [4, 4, 1]
+
+    def order(seed: int) -> tuple[int, ...]:
+        torch.manual_seed(seed)
+        return tuple(len(labels[0]) for _, labels in expert.get_dataloader("test"))
+
+    assert {order(seed) for seed in range(8)} == {(130, 120), (120, 130)}
+    expert.eval()
+    assert {order(seed) for seed in range(8)} == {(130, 120)}
+
+
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("rate", [80, 160, 270, 320])
 def test_an_utterance_does_not_depend_on_its_batch(tmp_path: Path, task: str, rate: int):

@@ -14,12 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 import torch
 
 from downstream.blocks.quesst import recordings
 from downstream.quesst14_dtw.dataset import read_waveform
 from downstream.quesst14_dtw.expert import DownstreamExpert, variant_of
 from run_downstream import main
+from tests.downstream.native import native_recordings
 from tests.downstream.quesst14_dtw.conftest import ROOT
 from utility.errors import ConfigError, DataError, UnknownNameError
 from utility.metrics.detection_files import read_stdlist
@@ -78,6 +80,41 @@ def test_searches_of_one_folder_do_not_overwrite_each_other(tiny, tmp_path, sear
     assert {path.name for path in folder.glob("*.json")} == {"test.json", "test-layer0.json", "test-layer0-euclidean.json"}
     assert {path.name for path in folder.iterdir() if path.is_dir()} == {"test", "test-layer0", "test-layer0-euclidean"}
     assert (folder / "test/benchmark.stdlist.xml").read_bytes() == usual
+
+
+LAYERS = """
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pad_sequence
+
+
+class UpstreamExpert(nn.Module):
+    def __init__(self, ckpt=None, model_config=None, **kwargs):
+        super().__init__()
+
+    def get_downsample_rates(self, key):
+        return 320
+
+    def forward(self, wavs):
+        frames = pad_sequence([wav[: len(wav) // 320 * 320].view(-1, 320) for wav in wavs], batch_first=True)
+        spectra = (torch.fft.rfft(frames).abs()[..., :24] + 1e-3).log()
+        return {"hidden_states": [spectra, spectra.flip(-1) * torch.linspace(0, 1, 24), frames[..., :24]][WHICH]}
+"""
+
+
+def test_every_layer_can_be_searched(tiny, tmp_path, search):
+    """``-l`` gives the very answers of an upstream that has this layer alone; without it, the mean of the layers is another matter."""
+
+    def answers(which: str, *flags: str) -> bytes:
+        folder = tmp_path / f"upstream{which}"
+        folder.mkdir(exist_ok=True)
+        (folder / "expert.py").write_text(LAYERS.replace("WHICH", which))
+        search(tiny, str(folder), folder="-".join(("run", which, *flags)), flags=flags)
+        return (tmp_path / "-".join(("run", which, *flags)) / "benchmark.stdlist.xml").read_bytes()
+
+    alone = [answers(f"{layer}:{layer + 1}") for layer in range(3)]
+    assert [answers(":", "-l", str(layer)) for layer in range(3)] == alone
+    assert len({*alone, answers(":")}) == 4
 
 
 @pytest.mark.parametrize(
@@ -141,7 +178,9 @@ def test_a_word_is_found_in_own_recordings(tiny, tmp_path, capsys):
     for document in documents:
         shutil.copy(document, folder)
     wav, rate = soundfile.read(documents[1])
-    soundfile.write(tmp_path / "word.wav", np.stack([wav[8000:20000]] * 2, axis=1), rate)
+    assert rate != 44100
+    word = soxr.resample(wav[round(0.5 * rate) : round(1.25 * rate)], rate, 44100)
+    soundfile.write(tmp_path / "word.wav", np.stack([word] * 2, axis=1), 44100)
     words = ["-m", "inference", "-t", str(tmp_path / "word.wav"), str(folder), "-u", "mfcc", "-d", "quesst14_dtw"]
     assert main([*words, "-p", str(tmp_path / "run"), "--device", "cpu"]) == 0
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
@@ -151,6 +190,24 @@ def test_a_word_is_found_in_own_recordings(tiny, tmp_path, capsys):
     assert (best["start"], best["end"]) == (pytest.approx(0.5, abs=0.1), pytest.approx(1.25, abs=0.1))
     for answer, document in zip(answers, documents, strict=True):
         assert 0 <= answer["start"] < answer["end"] <= soundfile.info(document).duration + 0.01
+
+
+def test_words_of_real_recordings_of_several_rates(shared, tmp_path, capsys):
+    """Cut out of each at its own rate, and looked for in all of them."""
+    files = list(native_recordings(shared))
+    (tmp_path / "recordings").mkdir()
+    for path in files:
+        (tmp_path / "recordings" / path.name).symlink_to(path)
+    for path in files:
+        wav, rate = soundfile.read(path)
+        soundfile.write(tmp_path / "word.wav", wav[round(0.5 * rate) : round(1.1 * rate)], rate)
+        words = ["-m", "inference", "-t", str(tmp_path / "word.wav"), str(tmp_path / "recordings"), "-u", "mfcc", "-d", "quesst14_dtw"]
+        assert main([*words, "-p", str(tmp_path / "run"), "--device", "cpu"]) == 0
+        answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert {answer["document"] for answer in answers} == {path.stem for path in files}
+        best = max(answers, key=lambda answer: answer["score"])
+        assert best["document"] == path.stem
+        assert (best["start"], best["end"]) == (pytest.approx(0.5, abs=0.1), pytest.approx(1.1, abs=0.1))
 
 
 def test_a_query_of_a_few_frames_is_named(tmp_path):
@@ -212,6 +269,9 @@ def test_nothing_to_search_is_an_error(tmp_path):
         ({"step_pattern": "symmetric2"}, {}, "symmetric2 has no subsequence search"),
         ({"step_pattern": "symmetric1", "subsequence": False}, {}, "cannot be compared between documents"),
         ({"dist_method": "cosine_neg_log"}, {}, "feature_normalization: True does not leave"),
+        ({"dist_method": "seuclidean"}, {}, "dtwrc: dist_method 'seuclidean' is no distance between two frames"),
+        ({"dist_method": "test_SE"}, {}, "dist_method 'test_SE' is no distance between two frames"),
+        ({"dist_method": "mahalanobis"}, {}, "dist_method 'mahalanobis' is no distance between two frames"),
         ({"distmethod": "cosine"}, {}, "unknown field 'distmethod'; did you mean 'dist_method'"),
         ({}, {"max_workers": 0}, "max_workers is 0"),
         ({}, {"silence_frame": 3}, "silence_frame is 3 and should be a feature's index from 0 to 2"),
@@ -238,6 +298,22 @@ def test_negative_cosines_are_no_place_for_a_logarithm(tmp_path):
         run(task, {"q": torch.randn(20, 3)}, {"d": torch.randn(30, 3)})
     found, _ = run(task, {"q": torch.rand(20, 3)}, {"d1": torch.rand(30, 3), "d2": torch.rand(40, 3)})
     assert len(found) == 2
+
+
+@pytest.mark.parametrize("minmax", [True, False])
+@pytest.mark.parametrize("way", [{}, {"step_pattern": "symmetric2", "subsequence": False}])
+@pytest.mark.parametrize("name", ["correlation", "jensenshannon"])
+@pytest.mark.parametrize("spoiled", ["q", "d"])
+def test_distances_that_are_not_defined_are_named(tmp_path, minmax, way, name, spoiled):
+    """Neither has a value for a frame of zeros; the other recordings are well."""
+    task = expert(tmp_path, {"dist_method": name, "minmax_norm": minmax, **way}, feature_normalization=False)
+    features = {"q": torch.rand(20, 3), "d": torch.rand(30, 3)}
+    features[spoiled][7] = 0
+    says = f"^dist_method '{name}' is not defined for some of these features$"
+    with pytest.raises(DataError, match=says):
+        run(task, {"q": features["q"]}, {"d0": torch.rand(25, 3), "d": features["d"]})
+    with pytest.raises(DataError, match=says):
+        task.inference([features["q"], features["d"]], ["q", "d"])
 
 
 # --- corpora with faults

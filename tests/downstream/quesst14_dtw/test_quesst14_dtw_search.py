@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from downstream.quesst14_dtw import frames as frames_module
 from downstream.quesst14_dtw import search
 from downstream.quesst14_dtw.distances import OWN, metric_named
-from downstream.quesst14_dtw.dtw import Path, Warping, accumulate, compiled, first_column
+from downstream.quesst14_dtw.dtw import Path, Warping, accumulate, beginning, compiled
 from downstream.quesst14_dtw.frames import FrameStore, Statistics
 from downstream.quesst14_dtw.search import Method, Queries, normalised_scores, search_all
-from utility.errors import UnknownNameError
+from utility.errors import ConfigError, UnknownNameError
 
 # (query frames, document frames, weight) of each step
 STEPS = {
@@ -48,23 +48,21 @@ def costs(draw) -> np.ndarray:
 @settings(max_examples=40, deadline=None)
 @given(matrix=costs(), block=st.integers(1, 12))
 def test_costs_equal_their_definition_whatever_the_blocks(pattern, free, matrix, block):
-    path = Path(Warping(pattern, free), len(matrix))
-    parts = []
-    for start in range(0, matrix.shape[1], block):
-        piece = np.ascontiguousarray(matrix[:, start : start + block])
-        parts.append(np.empty(piece.shape))
-        path.advance(piece, parts[-1])
     expected = table(matrix, pattern, free)
-    np.testing.assert_array_equal(np.concatenate(parts, axis=1), expected)
-    last = expected[-1]
-    assert (path.end.cost, path.end.column) == ((last.min(), last.argmin()) if free else (last[-1], len(last) - 1))
+    for rows, last in enumerate(expected, 1):  # the last row of each of the matrix' beginnings
+        path = Path(Warping(pattern, free), rows)
+        for start in range(0, matrix.shape[1], block):
+            path.advance(np.ascontiguousarray(matrix[:rows, start : start + block]))
+            done = last[: start + block]
+            assert (path.end.cost, path.end.column) == ((done.min(), done.argmin()) if free else (done[-1], len(done) - 1))
 
 
 @settings(max_examples=40, deadline=None)
 @given(matrix=costs())
 def test_a_path_begins_where_its_cost_says(matrix):
     expected = table(matrix, "asymmetric", True)
-    begin, end = first_column(expected, int(expected[-1].argmin())), int(expected[-1].argmin())
+    end = int(expected[-1].argmin())
+    begin = beginning(matrix[:, : end + 1])
     only = np.full(matrix.shape[1], np.inf)
     only[begin] = matrix[0, begin]
     row = only
@@ -74,11 +72,12 @@ def test_a_path_begins_where_its_cost_says(matrix):
 
 
 def test_row_ranges_are_applied():
+    """With them, D is [0, 1, 0.5] and [0.5, 0, 1]."""
     matrix = np.array([[1.0, 3.0, 2.0], [4.0, 2.0, 6.0]])
     low, high = matrix.min(axis=1), matrix.max(axis=1)
-    done = np.empty(matrix.shape)
-    accumulate(matrix, low, high - low, 0, True, True, np.full((2, 2), np.inf), done)
-    np.testing.assert_allclose(done, [[0, 1, 0.5], [0.5, 0, 1]])
+    left = np.full((2, 2), np.inf)
+    assert accumulate(matrix, low, high - low, 0, True, True, left) == (0, 1, 1)
+    np.testing.assert_allclose(left, [[1, 0.5], [0, 1]])
 
 
 @pytest.mark.parametrize("name", [*OWN, "cityblock"])
@@ -100,8 +99,9 @@ def test_long_documents_in_blocks_score_as_whole_ones(monkeypatch, name, minmax)
     assert again.score == pytest.approx(place.score, rel=1e-9)
 
 
-def test_memory_is_bounded_for_an_hour(monkeypatch):
-    """No more distances than a block's are ever held at a time."""
+@pytest.mark.parametrize(("query", "document"), [(50, 360_000), (6_000, 2_000), (400, 20_000)])
+def test_memory_is_bounded(query, document):
+    """Of short queries in an hour, and of a minute in shorter documents, no more distances than a block's are ever held at a time."""
     largest, metric = 0, metric_named("cosine")
 
     def counting(query, document):
@@ -109,11 +109,24 @@ def test_memory_is_bounded_for_an_hour(monkeypatch):
         largest = max(largest, len(query) * len(document))
         return metric.between(query, document)
 
-    method = Method(search.Metric("cosine", metric.prepare, counting), Warping())
     rng = np.random.default_rng(0)
-    hour = rng.normal(size=(360_000, 2))
-    Queries([rng.normal(size=(50, 2)) for _ in range(4)], method).scores(hour)
-    assert largest <= max(search.CELLS, 50 * search.COLUMNS)
+    frames = rng.normal(size=(document, 2))
+    queries = Queries([rng.normal(size=(query, 2)) for _ in range(2)], Method(search.Metric("cosine", metric.prepare, counting), Warping()))
+    scores = queries.scores(frames)
+    assert queries.locate(0, frames).score == pytest.approx(scores[0], rel=1e-9)
+    assert search.CELLS / 2 < largest <= search.CELLS
+
+
+def test_a_long_query_is_found_where_it_lies(monkeypatch):
+    """Also where its distances are worked off a few columns, or a few rows, at a time."""
+    rng = np.random.default_rng(6)
+    document = rng.normal(size=(900, 8))
+    queries = Queries([document[100:800]], Method(metric_named("cosine_exp"), Warping()))
+    whole = queries.locate(0, document)
+    monkeypatch.setattr(search, "CELLS", 2000)
+    match = queries.locate(0, document)
+    assert (match.first, match.last) == (whole.first, whole.last) == (100, 799)
+    assert match.score == pytest.approx(0, abs=1e-9)
 
 
 def test_a_copied_piece_is_found_where_it_lies():
@@ -150,6 +163,26 @@ def test_scores_are_normalised_per_query():
 def test_a_silent_frame_is_far_from_everything():
     metric = metric_named("cosine")
     assert (metric.between(metric.prepare(np.zeros((1, 3))), metric.prepare(np.eye(3))) == 1).all()
+
+
+SCIPY = "braycurtis canberra chebyshev cityblock correlation cos eu jaccard jensenshannon minkowski"
+OF_SETS = "seuclidean se S test_seuclidean mahalanobis mahal"
+
+
+@pytest.mark.parametrize("name", OF_SETS.split())
+def test_distances_that_depend_on_a_whole_set_are_refused(name):
+    with pytest.raises(ConfigError, match=f"dist_method '{name}' is no distance between two frames"):
+        metric_named(name)
+
+
+@pytest.mark.parametrize("name", [*OWN, *SCIPY.split()])
+def test_a_distance_does_not_depend_on_other_frames(name):
+    metric = metric_named(name)
+    frames = np.abs(np.random.default_rng(5).normal(size=(7, 4)))
+    query, document = metric.prepare(frames[:3]), metric.prepare(frames[3:])
+    together = metric.between(query, document)
+    alone = [[metric.between(query[i : i + 1], document[j : j + 1])[0, 0] for j in range(4)] for i in range(3)]
+    np.testing.assert_allclose(together, alone, rtol=1e-9)
 
 
 def test_unknown_metrics_are_named():

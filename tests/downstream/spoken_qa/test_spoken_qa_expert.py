@@ -211,6 +211,21 @@ def test_batches_of_passages_with_their_questions(corpus: Path, tmp_path: Path):
     assert [batch[2] for batch in single.get_dataloader("dev")] == [["h0"], ["h1"]]
 
 
+def test_training_on_a_split_of_another_name(corpus: Path, tmp_path: Path):
+    """It is shuffled, ``train`` is not; the evaluation of the same split is in order."""
+    fields = {"root": str(corpus), "questions_per_passage": 1, "batch_size": 1}
+    expert = make(tmp_path, fields, runner={"train_dataloader": "dev"})
+
+    def first(split: str, seed: int) -> str:
+        torch.manual_seed(seed)
+        return next(iter(expert.get_dataloader(split)))[2][0]
+
+    assert {first("dev", seed) for seed in range(8)} == {"h0", "h1"}
+    assert {first("train", seed) for seed in range(8)} == {"h0"}
+    expert.eval()
+    assert {first("dev", seed) for seed in range(8)} == {"h0"}
+
+
 def test_the_corpus_is_read_once(corpus: Path, tmp_path: Path):
     expert = make(tmp_path, {"root": str(corpus)})
     first = expert.get_dataloader("dev").dataset.groups

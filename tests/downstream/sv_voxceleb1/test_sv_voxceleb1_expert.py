@@ -17,6 +17,7 @@ from downstream.sv_voxceleb1.audio import CACHE
 from downstream.sv_voxceleb1.expert import DownstreamExpert
 from downstream.sv_voxceleb1.scoring import cosine_scores
 from tests.downstream.sv_voxceleb1.layouts import Layout, write_tones
+from tests.support.pipelines import noises, untrained
 from utility.audio.io import save_audio
 from utility.errors import ConfigError, DataError, UnknownNameError
 from utility.experiment import checkpoint
@@ -128,6 +129,24 @@ def test_by_default_padding_does_not_count(golden, tmp_path: Path):
         recorded.expert("test", [feature], [name], [count], records=alone)
     torch.testing.assert_close(torch.stack(together["vector"]), torch.stack(alone["vector"]))
     torch.testing.assert_close(torch.linalg.vector_norm(torch.stack(alone["vector"]), dim=1), torch.ones(3))
+
+
+@torch.no_grad()
+def test_a_score_does_not_depend_on_its_batch(repo: Path, tmp_path: Path):
+    """S3PRL's rule of lengths leaves up to two frames of padding in all but the longest: 186 frames in place of 185, 100 in place of 98."""
+    pipeline = untrained("sv_voxceleb1", tmp_path, "-c", str(repo / "downstream/sv_voxceleb1/configs/fbank.yaml"))
+    wavs, together, alone = noises(30080, 29840, 16000), defaultdict(list), defaultdict(list)
+    for records, batches in ((together, [wavs]), (alone, [[wav] for wav in wavs])):
+        for batch in batches:
+            features = pipeline.extract(batch)
+            records["frames"] += [len(feature) for feature in features]
+            pipeline.downstream("test", features, ["a-b-c"] * len(batch), [len(wav) for wav in batch], records=records)
+    assert together["frames"] == alone["frames"] == [186, 185, 98]
+    torch.testing.assert_close(torch.stack(together["vector"]), torch.stack(alone["vector"]), rtol=1e-5, atol=1e-6)
+
+
+def test_s3prls_poolings_come_with_s3prls_frames(tmp_path: Path):
+    assert [make(tmp_path, modelrc={"published": published}).length_rule for published in (False, True)] == ["own", "round"]
 
 
 VARIANTS = [f"configs/{name}.yaml" for name in ("amsoftmax", "vanilla", "attentive", "amsoftmax_attentive")]
@@ -328,6 +347,10 @@ def test_everything_is_looked_at_when_a_training_begins(tones, tmp_path: Path):
         ({"modelrc": {"agg_module": "SPP"}}, UnknownNameError, "agg_module 'SPP'; did you mean 'SP'"),
         ({"modelrc": {"ObjectiveLoss": "AMSoftmax"}}, UnknownNameError, "ObjectiveLoss 'AMSoftmax'; did you mean 'AMSoftmaxLoss'"),
         ({"modelrc": {"LossConfig": {"AMSoftmaxLoss": {"scale": 3}}}}, ConfigError, "LossConfig.AMSoftmaxLoss: unknown field 'scale'"),
+        ({"modelrc": {"LossConfig": {"AMSoftmaxLoss": {"s": "abc"}}}}, ConfigError, "AMSoftmaxLoss: s must be a number, not 'abc'"),
+        ({"modelrc": {"module_config": {"XVector": {"dropout_p": 1.5}}}}, ConfigError, "XVector: dropout_p must be a number from 0 to 1"),
+        ({"modelrc": {"module_config": {"XVector": {"agg_dim": 0}}}}, ConfigError, "agg_dim must be a whole number of at least 1, not 0"),
+        ({"modelrc": {"module_config": {"XVector": 3}}}, ConfigError, "XVector: 3 is not a section of fields"),
         ({"threshold": 7}, ConfigError, "threshold is 7 and should be a cosine"),
         ({"mode": "train"}, ConfigError, "field 'file_path' is missing"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -18,11 +19,11 @@ ENVIRONMENT = {**os.environ, "PYTHON": sys.executable}
 SCORES = {100: (0.3, 0.1), 200: (0.1, 0.4), 300: (0.2, 0.15)}
 
 
-def write_result(folder: Path, step: int, split: str, eer: float) -> None:
+def write_result(folder: Path, step: int, split: str, eer: float, **more: object) -> None:
     place = folder / f"results/states-{step}"
     place.mkdir(parents=True, exist_ok=True)
     scores = {"EER": {"value": eer}, "minDCF": {"value": 2 * eer}}
-    (place / f"{split}.json").write_text(json.dumps({"scores": scores}))
+    (place / f"{split}.json").write_text(json.dumps({"scores": scores, **more}))
     (place / f"{split}_predict.txt").write_text(f"a_b {step}\n")
 
 
@@ -57,6 +58,14 @@ def test_report_without_dev(folder: Path, capsys: pytest.CaptureFixture):
     assert "chosen on dev: none" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(("given", "heard"), [({}, True), ({"hold_out_dev": False}, True), ({"hold_out_dev": True}, False)])
+def test_the_report_says_whether_the_speakers_of_dev_were_trained_on(folder: Path, capsys: pytest.CaptureFixture, given: dict, heard: bool):
+    write_result(folder, 100, "test", 0.3, config={"downstream_expert": {"datarc": given}})
+    assert report([str(folder)]) == 0
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("chosen on dev: test-EER 0.3")]
+    assert line.endswith("; the speakers of dev were trained on (hold_out_dev: false)") == heard
+
+
 def test_report_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture):
     assert report([str(tmp_path)]) == 2
     assert "has no result of a states-*.ckpt yet" in capsys.readouterr().err
@@ -67,6 +76,43 @@ def test_the_link_follows_the_results(folder: Path):
     write_result(folder, 400, "test", 0.05)
     assert report([str(folder)]) == 0
     assert (folder / "test_predict.txt").read_text() == "a_b 400\n"
+
+
+@pytest.fixture
+def read_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No file can be made."""
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    for method in ("write_text", "symlink_to", "replace", "unlink"):
+        monkeypatch.setattr(Path, method, refuse)
+
+
+def test_the_report_of_a_folder_that_is_only_read(folder: Path, read_only: None, capsys: pytest.CaptureFixture):
+    """It is printed, and what could not be written is named."""
+    assert report([str(folder)]) == 2
+    said = capsys.readouterr()
+    assert said.out.splitlines()[-1] == "chosen on test, as SUPERB does: test-EER 0.100000 of states-200"
+    assert said.err == f"Read-only file system: {folder / 'test_predict.txt'}\n"
+
+
+def test_nothing_is_written_where_nothing_is_new(folder: Path, request: pytest.FixtureRequest):
+    assert report([str(folder)]) == 0
+    request.getfixturevalue("read_only")
+    assert report([str(folder)]) == 0
+
+
+def test_the_result_of_an_evaluation_that_cannot_be_kept(folder: Path, read_only: None, capsys: pytest.CaptureFixture, monkeypatch):
+    def evaluated(command: list[str], **_: object) -> subprocess.CompletedProcess:
+        return subprocess.CompletedProcess(command, 0, "sv-voxceleb1/test-EER: 0.2\n")
+
+    monkeypatch.setattr(subprocess, "run", evaluated)
+    (folder / "states-400.ckpt").touch()
+    assert evaluate_states.main([str(folder)]) == 2
+    said = capsys.readouterr()
+    assert said.out == f"{folder / 'states-400.ckpt'}: sv-voxceleb1/test-EER: 0.2\n"
+    assert said.err == f"Read-only file system: {folder / 'states-400.result'}\n"
 
 
 class Evaluations(list):

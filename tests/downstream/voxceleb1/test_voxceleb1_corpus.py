@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,19 @@ def test_places_follow_list_and_root(small: Layout, tmp_path: Path):
     assert [recording.name for recording in items(small, "train")] == ["id10002-v-00001", "id10001-v-00001"]
     other = small.root.rename(tmp_path / "elsewhere")
     assert items(Layout(other, small.split_file), "test")[0].path.startswith(str(other))
+
+
+def test_kept_places_are_looked_for_anew_when_files_have_moved(small: Layout):
+    (old,) = items(small, "test")
+    (small.root / "test").rename(small.root / "all")
+    (moved,) = items(small, "test")
+    assert (Path(old.path).exists(), Path(moved.path).is_file()) == (False, True)
+    (small.root / "dev/wav/id10002").rename(small.root / "all/wav/id10002")
+    assert all(Path(recording.path).is_file() for split in ("train", "dev", "test") for recording in items(small, split))
+    os.utime(Path(moved.path).parent, ns=(0, 0))  # as if some time had gone by
+    Path(moved.path).unlink()
+    with pytest.raises(DataError, match=r"names 1 of 1 recordings for test that are not in .*/\*/wav, such as id10001/v/00002\.wav"):
+        items(small, "test")
 
 
 def test_incomplete_searches_are_not_kept(small: Layout):

@@ -107,6 +107,42 @@ def test_wrong_files_end_in_a_sentence_that_names_them(folder: Path, tmp_path: P
         load_audio(folder / "a.flac", start=-1)
 
 
+def cut_wav(path: Path, samples: int, left: int, size: int | None = None, before: bytes = b"") -> Path:
+    """A WAV of 16 bits whose header promises ``samples``, or ``size`` bytes, and that ends after ``left`` of them.
+
+    Args:
+        before: chunks between format and samples.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, STEREO[np.arange(samples) % 16000, 0], 16000, subtype="PCM_16")
+    data = path.read_bytes()
+    place = data.index(b"data")
+    head = data[:place] + before + b"data" + (2 * samples if size is None else size).to_bytes(4, "little")
+    path.write_bytes(head + data[place + 8 :][: 2 * left])
+    return path
+
+
+@pytest.mark.parametrize("before", [b"", b"LIST\x03\x00\x00\x00abc\x00"])
+def test_a_wav_that_ends_too_early_is_refused(tmp_path: Path, before: bytes):
+    path = cut_wav(tmp_path / "a.wav", 32000, 9978, before=before)
+    says = r"a\.wav is truncated: its header promises 64000 bytes of samples, it ends after 19956"
+    for read in (audio_info, load_audio, lambda path: load_audio(path, 8000), lambda path: load_audio(path, 16000, 10, 100)):
+        with pytest.raises(DataError, match=says):
+            read(path)
+    whole = cut_wav(tmp_path / "b.wav", 9978, 9978, before=before)
+    assert (audio_info(whole).frames, len(load_audio(whole))) == (9978, 9978)
+
+
+@pytest.mark.parametrize("size", [0, 0x7FFFF000, 0x7FFFFFFF, 0x7FFFFFFF - 36, 0x80000000, 0xFFFFFFFF])
+def test_a_wav_from_a_pipe_knows_no_size(tmp_path: Path, size: int):
+    path = cut_wav(tmp_path / "a.wav", 9978, 9978, size=size)
+    if size:
+        assert len(load_audio(path)) == 9978
+    else:  # libsndfile reads none of its samples
+        with pytest.raises(DataError, match="holds no samples"):
+            load_audio(path)
+
+
 def test_what_cannot_be_written_is_refused(tmp_path: Path):
     with pytest.raises(DataError, match=r"\.wave.*did you mean '\.wav'"):
         save_audio(tmp_path / "a.wave", STEREO, 16000)

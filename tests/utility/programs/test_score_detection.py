@@ -32,6 +32,16 @@ def test_it_prints_and_writes_the_official_lines(evaluation, capsys):
         assert (result / "score.out").read_text() == printed
 
 
+def test_scores_that_cannot_be_written_are_printed(evaluation, capsys):
+    """As in a folder that belongs to someone else; here another folder has the name of the file."""
+    result, truth = evaluation
+    (result / "score.out").mkdir()
+    assert main([str(result), str(truth)]) == 2
+    said = capsys.readouterr()
+    assert said.out.startswith("actTWV: 0.50000000  maxTWV: 0.50000000")
+    assert said.err == f"the scores could not be written to {result / 'score.out'}: Is a directory\n"
+
+
 def test_the_default_score_counts(evaluation, capsys):
     outputs = []
     for default in ("-10", "-1"):

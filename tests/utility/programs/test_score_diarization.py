@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +86,22 @@ def test_settings_are_ranked(scored, capsys):
     assert capsys.readouterr().out.splitlines()[0] == "chosen on dev (threshold 0.6, median 1): DER 100.00"
     assert tune_diarization.main([str(expdir), "--report"]) == 0
     assert capsys.readouterr().out.splitlines()[0] == "chosen on dev (threshold 0.6, median 1): DER 100.00"
+
+
+def test_the_scores_are_printed_though_nothing_can_be_written(scored, capsys, monkeypatch: pytest.MonkeyPatch):
+    expdir, test, dev = scored
+    assert tune_diarization.main([str(expdir), str(test), "--dev", str(dev)]) == 0
+    printed = capsys.readouterr().out
+
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+
+    for method in ("write_text", "mkdir"):
+        monkeypatch.setattr(Path, method, refuse)
+    assert tune_diarization.main([str(expdir), str(test), "--dev", str(dev)]) == 2
+    said = capsys.readouterr()
+    assert said.out == printed
+    assert said.err == f"Read-only file system: {expdir / 'results/best-states-dev/scoring'}\n"
 
 
 def test_a_folder_of_s3prl(scored, tmp_path: Path, capsys):

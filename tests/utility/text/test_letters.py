@@ -32,6 +32,13 @@ def test_shipped_dictionary_is_the_recorded_one(golden, repo: Path):
     assert (repo / "downstream/asr/char.dict").read_bytes() == recorded.read_bytes()
 
 
+def test_letters_that_it_lacks(repo: Path):
+    letters = LetterDictionary.load(repo / "downstream/asr/char.dict")
+    assert letters.unknown_in("it's\tso ") == []
+    assert letters.unknown_in("é 2 go É") == ["É", "2", "É"]
+    assert letters.string(letters.encode("é go")) == "<unk> | G O |"
+
+
 def test_spaces_do_not_count():
     assert as_letters("  a   b ") == ["A", "|", "B", "|"]
     assert as_letters("") == []

@@ -8,9 +8,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from utility.errors import DataError, MissingDependencyError
+from utility.errors import DataError, MissingDependencyError, ToolkitError
 from utility.text.encoders import PHONEMES
 from utility.text.lexicon import grapheme_to_phoneme, read_lexicon
+
+NLTK = (  # what nltk.corpus.cmudict says where it is missing
+    f"\n{'*' * 70}\n  Resource \x1b[93mcmudict\x1b[0m not found.\n  Please use the NLTK Downloader to obtain the resource:\n\n"
+    "  \x1b[31m>>> import nltk\n  >>> nltk.download('cmudict')\n  \x1b[0m\n"
+    "  For more information see: https://www.nltk.org/data.html\n\n  Attempted to load \x1b[93mcorpora/cmudict\x1b[0m\n\n"
+    f"  Searched in:\n    - '/root/nltk_data'\n{'*' * 70}\n"
+)
 
 
 @pytest.fixture
@@ -58,6 +65,29 @@ def test_guesser(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setitem(sys.modules, "g2p_en", None)
     with pytest.raises(MissingDependencyError, match="pip install g2p-en"):
         grapheme_to_phoneme()
+
+
+@pytest.mark.parametrize(
+    ("content", "error", "sentence"),
+    [
+        ("import inflect_of_no_one.engine", MissingDependencyError, "the package 'inflect-of-no-one', which is not installed"),
+        ("from pathlib import Pith", ToolkitError, "the package 'g2p-en', which cannot be imported: cannot import name 'Pith'"),
+        (
+            "def G2p():\n    raise LookupError({!r})",
+            DataError,
+            r"needs NLTK's data 'cmudict', which is not on this machine: python3 -m nltk\.downloader cmudict$",
+        ),
+    ],
+)
+def test_a_guesser_that_lacks_something(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, error: type, sentence: str):
+    """As g2p-en ends without a package that it imports, with an old one, and without NLTK's data and a network."""
+    (tmp_path / "g2p_en.py").write_text(content.format(NLTK))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "g2p_en", raising=False)
+    with pytest.raises(error, match=f"^guessing pronunciations .*{sentence}") as raised:
+        grapheme_to_phoneme()
+    assert raised.type is error and "\n" not in str(raised.value)
+    sys.modules.pop("g2p_en", None)
 
 
 def test_wrong_lexicons(tmp_path: Path):

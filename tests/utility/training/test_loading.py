@@ -119,6 +119,13 @@ def test_fewer_batches_than_ranks_are_repeated():
     assert read(get, place(rank=1, world=2)) == read(get, place(rank=0, world=2))
 
 
+@pytest.mark.parametrize("even", [True, False])
+def test_no_batch_is_no_batch_for_every_rank(even):
+    for rank in (0, 1):
+        opened = open_pass(lambda: DataLoader(Noisy(0), batch_size=4), place(rank=rank, world=2, even=even))
+        assert (list(opened.batches), opened.expected, opened.total) == ([], 0, 0)
+
+
 def test_evaluation_deals_every_batch_once():
     whole = read(shuffled, place())
     dealt = [read(shuffled, place(rank=rank, world=4, even=False)) for rank in range(4)]

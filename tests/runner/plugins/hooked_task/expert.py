@@ -1,5 +1,7 @@
 """A task that uses every optional hook, steered by its config."""
 
+import os
+
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
@@ -55,6 +57,8 @@ class DownstreamExpert(DownstreamBase):
         return [{"names": list(names), "frames": [len(f) for f in features]}]
 
     def run(self, name, context):
+        with (context.results_dir / "ranks.txt").open("a") as ranks:
+            ranks.write(f"{os.environ.get('RANK')}\n")
         features = context.extract([torch.ones(3200)])
         (context.results_dir / "report.txt").write_text(f"{name} {tuple(features[0].shape)} {context.device} {context.seed}\n")
         return {"width": Score(float(features[0].shape[1]), higher_is_better=True, unit="columns")}
@@ -62,7 +66,7 @@ class DownstreamExpert(DownstreamBase):
     def param_groups(self, modules):
         if not self.conf.get("groups"):
             return None
-        return [{"params": self.linear.parameters()}, {"params": [self.scale], "lr": 0.5}]
+        return [{"params": self.linear.parameters()}, {"params": [self.scale], "lr": self.conf.get("group_lr", 0.5)}]
 
     def after_save(self, path, global_step):
         self.saved.append(path.name)

@@ -32,6 +32,7 @@ def collate(items):
 
 class DownstreamExpert(DownstreamBase):
     splits = ("train", "dev", "test", "one")
+    evaluation_memory = ("best_score", "history")
 
     def __init__(self, upstream_dim, downstream_expert, expdir, **kwargs):
         super().__init__(expdir, **kwargs)
