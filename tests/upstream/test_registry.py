@@ -206,7 +206,7 @@ def test_a_missing_needed_option_is_named_with_its_flag():
     ("text", "sentences"),
     [
         ("kaldi: {feat_type: fbank, fbank: {num_mel_bin: 3}}\ndelt: {order: 1}", ["'num_mel_bin'", "delt; did you mean 'delta'"]),
-        ("kaldi: {feat_type: fbank, mfcc: {}}\ndelta: {order: 1, win_length: 4}", ["kaldi.mfcc", "win_length odd"]),
+        ("kaldi: {feat_type: fbank, mfc: {}}\ndelta: {order: 1, win_length: 4}", ["kaldi.mfc", "win_length odd"]),
         ("kaldi: {feat_type: fbnk}", ["unknown feat_type 'fbnk'; did you mean 'fbank'"]),
         ("win_ms: 25\nhop: 10\ninput: {feat_type: mel}", ["unknown field hop; did you mean 'hop_ms'"]),
         ("win_ms: 25\ninput: {feat_type: melo, delt: 1}", ["'delt' of a feature; did you mean 'delta'", "feat_type 'melo'"]),
