@@ -5,9 +5,9 @@
 Speech recognition, phoneme recognition, slot filling, phone classification and spoken question answering, each with its recipe for
 spectral features on a tiny synthetic corpus (``pip install espeakng-loader``), without loader workers. Training is all that the Runner does
 for that many updates but its evaluation; an evaluation is one pass over the splits that the recipe evaluates, with scores. Beside them the
-very same batches pass through ``fbank`` alone. The ratio says how many times longer the task takes; audio is read for the task, and not
-for the features. Seconds are those of the processor, which a busy machine lengthens less than those of the clock, and the ratio hardly; speeds that
-are to be written down want a quiet machine and more updates all the same.
+very same batches pass through ``fbank`` alone. The ratio says how many times longer the task takes; audio is read for the task, and not for
+the features. Seconds are those of the processor, which a busy machine lengthens less than those of the clock, and the ratio hardly; speeds
+that are to be written down want a quiet machine and more updates all the same.
 """
 
 from __future__ import annotations
