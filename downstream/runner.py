@@ -85,7 +85,7 @@ class Runner:
         if names[0] in getattr(pipeline.downstream, "runs", ()):
             evaluated = self._run_work(pipeline, names[0])
         else:
-            evaluator = Evaluator(pipeline, self.team, self.experiment.args["seed"], self.experiment.runner.evaluate_ratio)
+            evaluator = Evaluator(pipeline, self.team, self.experiment.args["seed"])  # the whole split, whatever evaluate_ratio says
             evaluated = evaluator(names[0], Tracker(), 0)
         if self.team.leads:
             evaluated.step = int(self.experiment.state.get("Step", 0))

@@ -217,6 +217,9 @@ def test_evaluate_ratio_evaluates_just_that_part(train, tmp_path):
     assert train(runner={"evaluate_ratio": 0.34}) == 0
     result = json.loads((tmp_path / "run" / "results" / "dev-best" / "dev.json").read_text())
     assert (result["batches"], result["items"]) == (1, 2)
+    assert evaluate(tmp_path / "run" / "dev-best.ckpt", "dev") == 0  # an evaluation that is asked for is whole
+    result = json.loads((tmp_path / "run" / "results" / "dev-best" / "dev.json").read_text())
+    assert (result["batches"], result["items"]) == (3, 6)
 
 
 def test_a_fresh_run_keeps_what_lay_in_its_folder(train, tmp_path, caplog):
