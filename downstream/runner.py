@@ -82,10 +82,12 @@ class Runner:
         if not names[0] or Path(names[0]).name != names[0]:
             raise UsageError(f"-t {names[0]!r} is no name of a split")
         pipeline = self._build(training=False)
+        if self.team.leads and not self.experiment.state and getattr(pipeline.downstream, "trains", True):
+            log.warning("[Runner] - without a checkpoint (-e or -i) the weights of %s are untrained", self.experiment.args["downstream"])
         if names[0] in getattr(pipeline.downstream, "runs", ()):
             evaluated = self._run_work(pipeline, names[0])
         else:
-            evaluator = Evaluator(pipeline, self.team, self.experiment.args["seed"], self.experiment.runner.evaluate_ratio)
+            evaluator = Evaluator(pipeline, self.team, self.experiment.args["seed"])  # the whole split, whatever evaluate_ratio says
             evaluated = evaluator(names[0], Tracker(), 0)
         if self.team.leads:
             evaluated.step = int(self.experiment.state.get("Step", 0))

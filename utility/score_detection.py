@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         raise DataError(f"{stdlist}: no query in it, such as {query}, is one of {args.ground_truth}; are they of the same part?")
     trials = collect(found, truth.targets, truth.queries, truth.documents, args.default_score)
     lines = score_trials(trials).lines()
-    print("\n".join(lines))
+    print("\n".join(lines), flush=True)
     written = stdlist.parent / "score.out"
     try:
         written.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -62,6 +62,18 @@ def test_a_killed_rank_ends_all_and_the_run_resumes_equal(make_toy, by_two, task
     assert_same_run(toy.folder, by_two(task))
 
 
+def test_an_iterable_dataset_resumes_equal_though_its_batches_do_not_divide_by_the_ranks(make_toy):
+    """13 batches an epoch: each rank gets six, and both know that it has ended."""
+    stream = {"runner": {"total_steps": 9}, "downstream_expert": {"datarc": {"sizes": SIZES, "stream": True}}}
+    whole, killed = (make_toy("toy_task", **stream) for _ in range(2))
+    whole.finish_ranks()
+    assert killed.run_ranks(environment=[{VARIABLE: "checkpoint.before_rename:3"}, {}])[0].status == -signal.SIGKILL
+    killed.finish_ranks()
+    assert_same_run(killed.folder, whole.folder)
+    state = load(whole.folder / "states-9.ckpt")
+    assert 6 * state["Epoch"] + state["Consumed"] == 27
+
+
 @pytest.mark.parametrize("task", TASKS)
 def test_two_ranks_train_on_different_data(uninterrupted, by_two, task):
     one, two = load(uninterrupted(task, **CONFIG) / "states-13.ckpt"), load(by_two(task) / "states-13.ckpt")

@@ -112,13 +112,21 @@ def test_work_that_is_no_pass_over_a_split(train, tmp_path, capsys):
     assert "report: width 80" in capsys.readouterr().out
 
 
-def test_evaluation_without_a_checkpoint(tmp_path, capsys):
+def test_evaluation_without_a_checkpoint(train, tmp_path, capsys, caplog):
     config = tmp_path / "config.yaml"
     config.write_text(yaml.safe_dump({"downstream_expert": {}}))
     argv = ["-m", "evaluate", "-t", "test", "-u", "fbank", "-d", PLUGIN, "-c", str(config), "-p", str(tmp_path / "run"), "--device", "cpu"]
     assert main(argv) == 0
     assert (tmp_path / "run" / "results" / "initial" / "test.json").is_file()
     assert "test: loss" in capsys.readouterr().out
+    warning = f"without a checkpoint (-e or -i) the weights of {PLUGIN} are untrained"
+    assert warning in caplog.text
+    caplog.clear()
+    assert main([*argv, "-o", "config.downstream_expert.trains=False"]) == 0  # nothing to train, nothing to warn of
+    assert train(name="trained", upstream="fbank") == 0
+    assert evaluate(tmp_path / "trained", "test") == 0
+    assert main([*argv, "-i", str(tmp_path / "trained")]) == 0
+    assert "untrained" not in caplog.text
 
 
 @pytest.mark.parametrize(("rule", "frames"), [("round", [10, 10, 11]), ("ceil", [10, 11, 11]), ("own", [11, 11, 12])])
@@ -217,6 +225,9 @@ def test_evaluate_ratio_evaluates_just_that_part(train, tmp_path):
     assert train(runner={"evaluate_ratio": 0.34}) == 0
     result = json.loads((tmp_path / "run" / "results" / "dev-best" / "dev.json").read_text())
     assert (result["batches"], result["items"]) == (1, 2)
+    assert evaluate(tmp_path / "run" / "dev-best.ckpt", "dev") == 0  # an evaluation that is asked for is whole
+    result = json.loads((tmp_path / "run" / "results" / "dev-best" / "dev.json").read_text())
+    assert (result["batches"], result["items"]) == (3, 6)
 
 
 def test_a_fresh_run_keeps_what_lay_in_its_folder(train, tmp_path, caplog):

@@ -63,6 +63,13 @@ class Place:
         """How many of ``total`` batches are wanted; None = all, and all of a stream of unknown length."""
         return max(1, round(total * self.ratio)) if total and self.ratio < 1 else None
 
+    def share(self, total: int) -> int:
+        """How many of ``total`` batches of a pass this rank gets, skipped ones included."""
+        total = self.limit(total) or total
+        if self.even and self.world > 1:
+            return total // self.world or min(total, 1)
+        return len(range(self.rank, total, self.world))
+
     def mine(self, batches: list) -> list:
         """The batches of this rank, without those to skip."""
         batches = batches[: self.limit(len(batches))]
@@ -132,7 +139,7 @@ def _replayed(loader: Iterable, batches: Iterable, place: Place) -> Pass:
         total = len(loader)
     except TypeError:
         total = None
-    expected = total and -(-(place.limit(total) or total) // place.world) - place.skip
+    expected = None if total is None else max(0, place.share(total) - place.skip)
     return Pass(_Replayed(batches, place, place.limit(total)), total, expected)
 
 
@@ -196,14 +203,22 @@ class _Replayed:
         self.batches, self.place, self.limit = batches, place, limit
 
     def __iter__(self) -> Iterator:
-        place, taken = self.place, 0
-        seeded = Unpacked(self.batches) if isinstance(self.batches, DataLoader) else SeededStream(self.batches, place)
-        for batch_id, batch in enumerate(islice(seeded, self.limit)):
-            if batch_id % place.world != place.rank:
-                continue
-            taken += 1
-            if taken > place.skip:
-                yield batch
+        seeded = Unpacked(self.batches) if isinstance(self.batches, DataLoader) else SeededStream(self.batches, self.place)
+        return islice(self._mine(islice(seeded, self.limit)), self.place.skip, None)
+
+    def _mine(self, batches: Iterator) -> Iterator:
+        """Every ``world``-th batch; where all ranks are to get as many, only out of rounds that are complete.
+
+        A single round that is not, because there are fewer batches than ranks, is filled up by repetition.
+        """
+        place = self.place
+        for number in count():
+            dealt = list(islice(batches, place.world))
+            if place.even and 0 < len(dealt) < place.world:
+                dealt = [dealt[i % len(dealt)] for i in range(place.world)] if number == 0 else []
+            if len(dealt) <= place.rank:
+                return
+            yield dealt[place.rank]
 
 
 @dataclass

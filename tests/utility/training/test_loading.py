@@ -100,6 +100,38 @@ def test_an_iterable_dataset_is_fast_forwarded():
     assert [items for items, _ in read(get, place(1, 4))] == [items for items, _ in whole[4:]]
 
 
+class SizedStream(NoisyStream):
+    def __len__(self) -> int:
+        return 23
+
+
+@pytest.mark.parametrize("dataset", [NoisyStream(), SizedStream()])
+@pytest.mark.parametrize(("world", "rounds"), [(1, 6), (2, 3), (4, 1), (5, 1)])
+def test_ranks_share_an_iterable_dataset_evenly_in_training(dataset, world, rounds):
+    """Of 6 batches; all ranks end their pass together, and after a resume as well."""
+    get = lambda: DataLoader(dataset, batch_size=4, collate_fn=collate)  # noqa: E731
+    whole = [items for items, _ in read(get, place())]
+    for rank in range(world):
+        assert [items for items, _ in read(get, place(rank=rank, world=world))] == whole[rank :: world][:rounds]
+        assert [items for items, _ in read(get, place(rank=rank, world=world, skip=1))] == whole[rank :: world][1:rounds]
+        expected = open_pass(get, place(rank=rank, world=world)).expected
+        assert expected == (rounds if isinstance(dataset, SizedStream) else None)
+
+
+def test_fewer_batches_of_an_iterable_dataset_than_ranks_are_repeated():
+    get = lambda: DataLoader(SizedStream(), batch_size=12, collate_fn=collate)  # noqa: E731
+    dealt = [read(get, place(rank=rank, world=3)) for rank in range(3)]
+    assert [len(mine) for mine in dealt] == [1, 1, 1]
+    assert dealt[2] == dealt[0] != dealt[1]
+    assert open_pass(get, place(rank=2, world=3)).expected == 1
+
+
+def test_evaluation_deals_every_batch_of_an_iterable_dataset_once():
+    get = lambda: DataLoader(SizedStream(), batch_size=4, collate_fn=collate)  # noqa: E731
+    passes = [open_pass(get, place(rank=rank, world=4, even=False)) for rank in range(4)]
+    assert [opened.expected for opened in passes] == [len(list(opened.batches)) for opened in passes] == [2, 2, 1, 1]
+
+
 def test_a_plain_list_of_batches_is_a_loader_too():
     batches = [[1], [2], [3]]
     opened = open_pass(lambda: batches, place(skip=1))

@@ -19,6 +19,7 @@ class DownstreamExpert(DownstreamBase):
         self.conf = downstream_expert
         self.sample_rate = self.conf.get("sample_rate", 16000)
         self.length_rule = self.conf.get("length_rule", "round")
+        self.trains = self.conf.get("trains", True)
         self.inference_inputs = self.conf.get("inference_inputs", "files")
         self.linear = nn.Linear(upstream_dim, 1)
         self.scale = nn.Parameter(torch.ones(1))
