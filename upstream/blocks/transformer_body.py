@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+import transformers
 from torch import Tensor, nn
 
 from upstream.blocks.transformer_config import TransformerSettings
@@ -14,6 +15,9 @@ from upstream.blocks.transformer_parts import RelativeAttention, deep_position_c
 from upstream.blocks.transformer_weights import load_body
 
 Kind = Literal["wav2vec2", "hubert", "unispeech-sat"]
+# Their modules are imported here and now. transformers would do so at the first use, which is on the meta device, and what they import with
+# them (torchaudio) would keep its constants there for the whole process.
+NETS = tuple(getattr(transformers, f"{name}Model") for name in ("Wav2Vec2", "Hubert", "UniSpeechSat", "WavLM", "Wav2Vec2Conformer"))
 
 
 def build_body(settings: TransformerSettings, kind: Kind, projection_norm: bool = True) -> nn.Module:
@@ -27,12 +31,10 @@ def build_body(settings: TransformerSettings, kind: Kind, projection_norm: bool 
     Returns:
         ``feature_extractor``, ``feature_projection`` and ``encoder``, to be driven by :mod:`upstream.blocks.transformer_encoder`.
     """
-    from transformers import AutoModel
-
     named = "wav2vec2-conformer" if settings.conformer else "wavlm" if settings.relative_position_embedding else kind
     # transformers has no fused attention for WavLM: ours (RelativeAttention) takes its place below
     attention = "eager" if named == "wavlm" else "sdpa"
-    model = AutoModel.from_config(settings.hf_config(named, projection_norm), attn_implementation=attention)
+    model = transformers.AutoModel.from_config(settings.hf_config(named, projection_norm), attn_implementation=attention)
     if hasattr(model, "masked_spec_embed"):  # UniSpeech-SAT has the mask embedding of pre-training always
         del model.masked_spec_embed
     if not settings.projected:

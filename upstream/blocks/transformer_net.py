@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from upstream.blocks.by_length import run_by_length
 from upstream.blocks.conv_layers import frames_of
 from upstream.blocks.transformer_config import TransformerSettings
 from upstream.blocks.transformer_encoder import called, encoder_states, with_final_norm
@@ -97,39 +98,14 @@ def independent_run(net: ConvTransformer, wavs: Sequence[Tensor], run: Run) -> l
     On a CPU, items of equal length are computed together and nothing is padded. Elsewhere, and where a mask can make the encoder blind to
     padding, only the convolutions that take statistics over time are computed so, and the encoder runs over the whole batch.
     """
-    groups = same_length(wavs)
     if net.maskable and not wavs[0].is_cpu:
-        return masked_run(net, wavs, run, groups)
-    states: list[list[Tensor]] = [[] for _ in wavs]
-    for group in groups:
-        batch = run(net.projected(net.features(torch.stack([wavs[i] for i in group]))), None)
-        for row, index in enumerate(group):
-            states[index] = [state[row] for state in batch]
-    return [pad_items(items) for items in zip(*states, strict=True)]
+        return masked_run(net, wavs, run)
+    return run_by_length(lambda batch: list(run(net.projected(net.features(batch)), None)), wavs)
 
 
-def masked_run(net: ConvTransformer, wavs: Sequence[Tensor], run: Run, groups: Sequence[Sequence[int]]) -> list[Tensor]:
+def masked_run(net: ConvTransformer, wavs: Sequence[Tensor], run: Run) -> list[Tensor]:
     """The same by means of a mask; for maskable nets."""
-    if net.settings.extractor_mode == "default":  # its first group norm takes statistics over time
-        rows: list[Tensor] = [wavs[0]] * len(wavs)
-        for group in groups:
-            for index, row in zip(group, net.features(torch.stack([wavs[i] for i in group])), strict=True):
-                rows[index] = row
-        features = pad_items(rows)
-    else:
-        features = net.features(pad_waves(wavs))
+    over_time = net.settings.extractor_mode == "default"  # its first group norm takes statistics over time
+    features = run_by_length(net.features, wavs) if over_time else net.features(pad_waves(wavs))
     valid = valid_mask([net.frames(len(wav)) for wav in wavs], features.size(1), features.device)
     return [without_padding(state, valid) for state in run(net.projected(features), valid)]
-
-
-def same_length(wavs: Sequence[Tensor]) -> list[list[int]]:
-    """The indexes of the items of each length, shortest first."""
-    groups: dict[int, list[int]] = {}
-    for index in sorted(range(len(wavs)), key=lambda i: len(wavs[i])):
-        groups.setdefault(len(wavs[index]), []).append(index)
-    return list(groups.values())
-
-
-def pad_items(items: Sequence[Tensor]) -> Tensor:
-    """Zero-pads a list of (T_i, D) to (B, T, D)."""
-    return nn.utils.rnn.pad_sequence(list(items), batch_first=True)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import Tensor
 
 from tests.upstream.conv_transformer.cases import CORE, ENTRIES, made
-from upstream.blocks.transformer_net import independent_run, masked_run, same_length
+from tests.upstream.recorded import GOLDEN, ROOT
+from upstream.blocks.transformer_net import independent_run, masked_run
 from upstream.blocks.waves import WaveError
 
 CLOSE = {"rtol": 1e-4, "atol": 2e-5}
@@ -58,7 +62,7 @@ def test_a_mask_gives_the_same_as_no_padding(folder):
         return
     batch = waves(*LENGTHS)
     with torch.no_grad():
-        masked = masked_run(net, batch, net.encoded, same_length(batch))
+        masked = masked_run(net, batch, net.encoded)
         for state, reference in zip(masked, independent_run(net, batch, net.encoded), strict=True):
             torch.testing.assert_close(state, reference, **CLOSE)
 
@@ -173,3 +177,12 @@ def test_rotary_positions_follow_the_model_to_another_type(folder):
         positions = upstream.double().model.encoder.embed_positions
         upstream.net.encoded(torch.randn(1, 7, 32, dtype=torch.float64), None)
     assert positions.cached_rotary_positional_embedding.dtype == torch.float64
+
+
+def test_building_one_leaves_torchaudio_usable(tmp_path):
+    """Its constants once ended on the meta device, where the nets are built."""
+    code = (
+        "import sys, torch; from upstream.registry import build; build('wav2vec2_local', ckpt=sys.argv[1]);"
+        "from torchaudio.compliance import kaldi; assert torch.isfinite(kaldi.fbank(torch.randn(1, 16000))).all()"
+    )
+    subprocess.run([sys.executable, "-c", code, str(GOLDEN / "wav2vec2_deepposconv/ckpt.pt")], check=True, cwd=ROOT)
