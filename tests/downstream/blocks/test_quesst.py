@@ -45,7 +45,7 @@ def test_faults_are_named(root):
     with pytest.raises(DataError, match=r"line 1 of .*language_key_dev.lst has 3 columns"):
         recordings(root, "dev", "nnenglish")
     (root / "scoring/language_key_dev.lst").unlink()
-    with pytest.raises(DataError, match=r"cannot read the list .*language_key_dev.lst"):
+    with pytest.raises(DataError, match=r"dataset_root: list .*language_key_dev.lst does not exist; downstream/README.md"):
         recordings(root, "dev", "nnenglish")
     with pytest.raises(DataError, match=r"folder nowhere does not exist; downstream/README.md says where to get it"):
         recordings("nowhere", "dev", "nnenglish")

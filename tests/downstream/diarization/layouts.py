@@ -43,3 +43,11 @@ def real_folder(audio: dict[str, Path], rttm: list[Path], out: Path) -> Path:
         recordings.append(Recording(name, path, seconds, tuple(own)))
     write_kaldi_folder(out, recordings)
     return out
+
+
+def librimix(shared: Path, out: Path) -> Path:
+    """The 32 real mixtures of two as a Kaldi folder; a file and its RTTM have one number, and other names."""
+    folder = shared / "data/librimix_diar/train/libri_speech_mix"
+    files = sorted((folder / "rttm").glob("*.rttm"))
+    audio = {next(iter(read_rttm(path))): folder / f"flac/{path.stem}.flac" for path in files}
+    return real_folder(audio, files, out)

@@ -25,12 +25,14 @@ from downstream.diarization.predictions import write_scoring
 from downstream.diarization.windows import joined, turns_with_times, windows
 from preprocess.kaldi_folder import Recording, Turn, write_kaldi_folder
 from run_downstream import main
-from tests.downstream.diarization.layouts import SMALL_MODEL, kaldi_folders, override, real_folder
+from tests.downstream.diarization.by_hand import der_by_hand
+from tests.downstream.diarization.layouts import SMALL_MODEL, kaldi_folders, librimix, override, real_folder
+from tests.downstream.diarization.to_beat import constant
 from tests.support.pipelines import noises, untrained
 from utility import tune_diarization
 from utility.audio.io import save_audio
 from utility.errors import ConfigError, DataError, UnknownNameError
-from utility.metrics.diarization_tuning import Setting
+from utility.metrics.diarization_tuning import Setting, grid
 
 
 def make(
@@ -264,6 +266,23 @@ def test_predictions_go_once_others_are_written(tmp_path: Path):
     write_scoring(tmp_path, "test", {"b": np.ones((3, 2))}, framing, None, "npy")
     assert {path.name: np.load(path).sum() for path in folder.iterdir()} == {"b.npy": 6}
     assert sorted(path.name for path in folder.parent.iterdir()) == ["predictions", "settings.yaml"]
+
+
+def test_scores_of_real_mixtures_are_those_counted_by_hand(shared: Path, tmp_path: Path):
+    """The 32 mixtures and their RTTM; a system that hears both speakers, through noise, and calls them one way or the other."""
+    data, rng = librimix(shared, tmp_path / "librimix"), np.random.default_rng(0)
+    expert = make(tmp_path / "run", {"frame_shift": 800, "chunk_size": 600}, {"test_dir": str(data)})
+    expert.chosen = Setting(0.4, 11)
+    recordings, framing = expert.corpus_of("test"), expert.framing
+    labels = {own.name: framing.labels(own, 0, framing.frames_in(own)) for own in recordings}
+    heard = {name: (0.3 + 0.4 * own + rng.normal(0, 0.4, own.shape))[:, rng.permutation(2)] for name, own in labels.items()}
+    records = {"acc": [1.0], "der": [0.0], "loss": [0.1], "probabilities": list(heard.values()), "places": [(name, 0) for name in heard]}
+    scores = expert.log_records("test", records, SimpleNamespace(add_scalar=lambda *_, **__: None), 0, [0], 1).scores
+    counted = {own: der_by_hand({r.name: r.by_speaker for r in recordings}, heard, 50, own.threshold, own.median) for own in grid()}
+    assert len(list((tmp_path / "run/scoring/predictions").iterdir())) == 32
+    assert scores["der"].value == pytest.approx(counted[Setting(0.4, 11)], abs=1e-6)
+    assert scores["der_best"].value == pytest.approx(min(counted.values()), abs=1e-6)
+    assert 0.05 < scores["der_best"].value < scores["der"].value < constant(data).best
 
 
 def test_turns_of_real_recordings(shared: Path, trained: Path, tmp_path: Path):
