@@ -4,13 +4,15 @@
     python3 preprocess/fetch_lists.py --only pr-lexicon-200k asr-lm --out data/
 
 Without ``--only`` everything that is not marked optional. The table is ``preprocess/lists.yaml``: a name, the addresses to try in turn, the
-place below ``--out``, the SHA-256 and the size where they are known, licence and source. An interrupted download is continued; what is
+place below ``--out``, the SHA-256 and the size where they are known, licence and source. Without a SHA-256, what is empty, a web page or of
+another size is refused. An interrupted download is continued; what is
 there and complete is left alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
@@ -25,6 +27,10 @@ from utility.errors import EXIT_STATUS, ConfigError, DataError, ToolkitError, Un
 from utility.experiment.download import download
 
 TABLE = Path(__file__).resolve().parent / "lists.yaml"
+_BEGINNING = 4096
+_WEB_PAGE = re.compile(
+    rb"(?is)(\xef\xbb\xbf)?\s*(<\?xml.*?\?>\s*|<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|title|script|meta)[\s/>]"
+)
 
 
 @dataclass(frozen=True)
@@ -111,12 +117,14 @@ def fetch_entry(entry: Entry, out: Path) -> Path:
         DataError: none of the addresses serves the right content; the sentence holds each one's reason.
     """
     path, reasons = out / entry.target, []
-    if entry.sha256 is None and entry.bytes is not None and path.is_file() and path.stat().st_size != entry.bytes:
+    if path.is_file() and _fault(entry, path):
         path.unlink()  # an earlier file that cannot be the right one
     for url in entry.urls:
         try:
             download(url, path, sha256=entry.sha256)
-            _check_size(entry, path, url)
+            if fault := _fault(entry, path):
+                path.unlink()
+                raise DataError(f"{url} is not the expected file: it {fault}")
         except DataError as error:
             reasons.append(str(error))
         else:
@@ -124,11 +132,20 @@ def fetch_entry(entry: Entry, out: Path) -> Path:
     raise DataError(f"{entry.name}: " + "; ".join(reasons))
 
 
-def _check_size(entry: Entry, path: Path, url: str) -> None:
-    size = path.stat().st_size
-    if entry.bytes is not None and size != entry.bytes:
-        path.unlink()
-        raise DataError(f"{url} is not the expected file: it has {size} bytes, not {entry.bytes}")
+def _fault(entry: Entry, path: Path) -> str | None:
+    """What shows, where no digest is known, that a file is not the right one; None if nothing does.
+
+    A server that has moved a file, or wants a login, may answer with a page and status 200.
+    """
+    if entry.sha256 is not None:
+        return None
+    with path.open("rb") as file:
+        beginning, size = file.read(_BEGINNING), path.stat().st_size
+    if not size:
+        return "is empty"
+    if _WEB_PAGE.match(beginning):
+        return "is a web page"
+    return f"has {size} bytes, not {entry.bytes}" if entry.bytes not in (None, size) else None
 
 
 def describe(entry: Entry) -> str:

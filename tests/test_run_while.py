@@ -78,6 +78,13 @@ def test_a_training_is_repeated_until_it_is_complete(start):
     assert [f"[run_while] trial {n}: " in err for n in (1, 2, 3, 4)] == [True, True, True, False]
 
 
+def test_a_training_below_a_wrapper_is_repeated_until_it_is_complete(start, tmp_path):
+    (tmp_path / "uv").write_text('#!/bin/sh\nshift\nexec python3 "$@"\n')
+    (tmp_path / "uv").chmod(0o755)
+    words = ["nice", "-n", "1", "./uv", "run", *TRAIN[1:]]
+    assert finish(start("sys.exit(0 if trial == 2 else 1)", *words))[:2] == (0, "out 1\nout 2\n")
+
+
 def test_the_quoted_form_is_the_same(start):
     assert finish(start("sys.exit(0 if trial == 2 else 1)", " ".join(TRAIN)))[:2] == (0, "out 1\nout 2\n")
 
@@ -101,6 +108,10 @@ def test_a_mistake_in_the_command_ends_the_loop(start):
         ["torchrun", "--nproc_per_node", "2", "run_downstream.py", "-m", "train", "-n", "X"],
         ["python3", "-m", "torch.distributed.launch", "--nproc_per_node", "2", "run_downstream.py", "--mode=train", "-p", "a"],
         ["./run_downstream.py", "-o", "config.a=1", "-m", "train", "-n", "X"],
+        ["nohup", "./run_downstream.py", "-m", "train", "-n", "X"],
+        ["nice", "-n", "10", "./run_downstream.py", "-n", "X", "-u", "fbank", "-d", "example"],
+        ["uv run run_downstream.py -m train -n X"],
+        ["srun", "-N", "1", "./run_downstream.py", "-m", "train", "-n", "X"],
     ],
 )
 def test_a_training_that_would_start_anew_each_time_is_refused(start, words, tmp_path):
@@ -237,6 +248,15 @@ def test_start_up_imports_no_heavy_package(repo):
         ("python3 run_downstream.py -m evaluate -e X -t test", []),
         ("python3 run_downstream.py -h", []),
         ("cat run_downstream.py", []),
+        ("git commit run_downstream.py -m word", []),
+        ("nohup ./run_downstream.py -a -n X > log", [Training(True, Path("result/downstream/X"))]),
+        ("nice ./run_downstream.py -n X", [Training(False, Path("result/downstream/X"))]),
+        ("nice -n 5 nohup run_downstream.py -m train -p a", [Training(False, Path("a"))]),
+        ("uv run run_downstream.py -a -u fbank -d example -n X", [Training(True, Path("result/downstream/X"))]),
+        ("uv run --with torch ./run_downstream.py -u fbank -d example", [Training(False, None)]),
+        ("A=1 srun --gres=gpu:1 ./run_downstream.py -e a/b.ckpt", [Training(False, Path("a"))]),
+        ("srun --gres=gpu:1 ./run_downstream.py -m evaluate -e a/b.ckpt", []),
+        ("nohup ./run_downstream.py -h", []),
         ("./x.sh a; sleep 1800;", []),
         ("echo 'unclosed", []),
     ],

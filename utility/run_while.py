@@ -3,7 +3,7 @@
     ./run_while.sh python3 run_downstream.py -a -m train -n ExpName -u fbank -d example
     ./run_while.sh "./downstream/sv_voxceleb1/test_expdirs.sh result/downstream/ExpName; sleep 1800;"
 
-* A training (run_downstream.py in train mode, also below torchrun or torch.distributed.launch) must carry -a. It is repeated until it
+* A training (run_downstream.py in train mode, also below torchrun, nohup, nice, srun and the like) must carry -a. It is repeated until it
   ends with status 0, which means that it is complete; status 2, a mistake in the command, ends the loop at once (a launcher in between
   hides the status, so the training leaves a note in the file that RUN_WHILE_MISTAKE names).
 * Everything else is repeated for ever.

@@ -94,6 +94,34 @@ def test_a_file_of_the_wrong_size_is_replaced(fetch, server, tmp_path):
     assert (tmp_path / "out/size").read_bytes() == b"123456"
 
 
+PAGES = {
+    "a page": b"<!DOCTYPE html><html><body>moved</body></html>",
+    "a login": b"\xef\xbb\xbf\n  <!-- login -->\n<HTML lang='en'>",
+    "xhtml": b"<?xml version='1.0'?>\n<!DOCTYPE html PUBLIC '-//W3C//DTD XHTML 1.0'>",
+    "a fragment": b"<head><title>Error</title>",
+}
+
+
+@pytest.mark.parametrize("content", [*PAGES.values(), b""], ids=[*PAGES, "nothing"])
+def test_what_is_no_list_is_refused_though_nothing_is_known_of_it(fetch, server, tmp_path, capsys, content):
+    """Even one that lies there already; a page of the right size is a page."""
+    server.files |= {"/page": content, "/list": CONTENT}
+    row = {"name": "unknown", "urls": ["/page"], "target": "unknown"}
+    for own in (row, row | {"bytes": len(content)}):
+        assert fetch([own]) == 2
+        assert "/page is not the expected file: it is " + ("a web page" if content else "empty") in capsys.readouterr().err
+        assert not (tmp_path / "out/unknown").exists()
+    (tmp_path / "out/unknown").write_bytes(content)
+    assert fetch([row | {"urls": ["/page", "/list"]}]) == 0
+    assert (tmp_path / "out/unknown").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("content", [b"<unk> 1\n</s> 2\n", b"<html-like>\n", b"\x1f\x8b\x08binary", b"a <html> b"])
+def test_lists_that_look_odd_are_lists(fetch, server, content):
+    server.files["/odd"] = content
+    assert fetch([{"name": "odd", "urls": ["/odd"], "target": "odd"}]) == 0
+
+
 def test_only_what_is_asked_for_and_optional_ones_only_then(fetch, server, tmp_path):
     server.files |= {"/a": b"a", "/b": b"b"}
     rows = [

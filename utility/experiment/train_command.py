@@ -79,20 +79,23 @@ def stops_on_success(line: str) -> bool:
 
 
 def as_training(words: list[str]) -> Training | None:
-    """The training that one simple command starts, directly or below a launcher; None if it does anything else."""
+    """The training that one simple command starts, directly or below other programs; None if it does anything else.
+
+    Launchers of Python are known. Whatever else stands in front (``nohup``, ``nice -n 5``, ``uv run``, ``srun`` ...) is taken to start the
+    program if options of a training follow, which they do not after ``cat run_downstream.py``.
+    """
     words = [word.strip("()") for word in words]
     names = [PurePath(word).name for word in words]
     if ENTRY not in names:
         return None
     entry = names.index(ENTRY)
     before = [word for word in words[:entry] if not _ASSIGNMENT.fullmatch(word)]
-    if before and not any(_LAUNCHER.fullmatch(PurePath(word).name) for word in before):
-        return None
+    runs = not before or any(_LAUNCHER.fullmatch(PurePath(word).name) for word in before)
     try:
         args, _ = _parser().parse_known_args(words[entry + 1 :])
     except _NotUnderstood:  # run_downstream.py will say why and end with status 2
-        return Training(auto_resume=True, folder=None)
-    if args.help or args.mode not in (None, "train"):
+        return Training(auto_resume=True, folder=None) if runs else None
+    if args.help or args.mode not in (None, "train") or not (runs or any(vars(args).values())):
         return None
     return Training(args.auto_resume, _folder(args))
 

@@ -63,6 +63,18 @@ def test_real_recordings_get_an_answer(trained: Path, shared: Path, tmp_path: Pa
     assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("fold", ["fold1", "fold4"])
+def test_real_emotions_of_an_unseen_speaker(repo: Path, shared: Path, tmp_path: Path, fold: str):
+    """A woman or a man of EmoDB, whom nobody trained on, after four others."""
+    root = lay_out_emodb(shared / "data/emodb/wav", tmp_path / "corpus")
+    steps = "config.runner.total_steps=200,,config.runner.eval_step=50,,config.runner.save_step=200"
+    dev, test = best_dev(repo, train(repo, tmp_path, TASK, CONFIG, f"{override(root)},,{steps}", 1, "-v", fold))
+    beaten = to_beat(root, fold)
+    print(f"EmoDB, {fold}: dev {dev:.3f}; " + beaten.beside("test", test))
+    assert test > beaten.majority
+
+
 @pytest.fixture(scope="session")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The corpus that a newcomer writes."""

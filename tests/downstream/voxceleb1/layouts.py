@@ -10,7 +10,11 @@ import numpy as np
 import soundfile
 
 from preprocess.synthesis.voxceleb1 import ROOT, SPLIT_FILE
+from tests.downstream.sv_voxceleb1 import layouts as verification
 from tests.support import corpora
+from utility.audio.io import save_audio
+
+_FSDD_TAKES = 40
 
 
 class Layout(NamedTuple):
@@ -72,6 +76,20 @@ def timit_speakers(shared: Path) -> dict[str, list[Path]]:
     """Ten speakers with ten sentences each; the two that all of them say come first."""
     folders = sorted(path for path in (shared / "data/timit_sample").iterdir() if path.is_dir())
     return {folder.name: sorted(folder.glob("*.wav")) for folder in folders if list(folder.glob("*.wav"))}
+
+
+def fsdd_speakers(shared: Path, folder: Path) -> dict[str, list[Path]]:
+    """Four speakers with forty utterances of five digits each.
+
+    Args:
+        folder: where the utterances are written.
+    """
+    spoken: dict[str, list[Path]] = {}
+    for name, wavs in verification.fsdd_speakers(shared, folder / "digits").items():
+        for number, wav in enumerate(wavs[:: max(1, len(wavs) // _FSDD_TAKES)][:_FSDD_TAKES]):
+            spoken.setdefault(name, []).append(folder / name / f"{number:03d}.wav")
+            save_audio(spoken[name][-1], wav, 16000)
+    return spoken
 
 
 def emodb_speakers(shared: Path) -> dict[str, list[Path]]:

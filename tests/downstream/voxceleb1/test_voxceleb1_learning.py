@@ -10,7 +10,7 @@ from downstream.voxceleb1.corpus import places_of, read_list, speakers_of
 from tests.downstream.baselines import Baselines, baselines
 from tests.downstream.learning import answers_for, best_dev, evaluated, heard, train, train_here
 from tests.downstream.seeds import SEEDS
-from tests.downstream.voxceleb1.layouts import Layout, lay_out_speakers, synthetic, timit_speakers
+from tests.downstream.voxceleb1.layouts import Layout, emodb_speakers, fsdd_speakers, lay_out_speakers, synthetic, timit_speakers
 from utility.experiment.checkpoint import load
 
 TASK, CONFIG = "voxceleb1", "downstream/voxceleb1/convolution.yaml"
@@ -61,6 +61,19 @@ def test_real_recordings_get_an_answer(trained: Path, shared: Path, tmp_path: Pa
 def test_a_checkpoint_names_its_speakers(trained: Path):
     state = load(trained / "dev-best.ckpt")["Downstream"]["_extra_state"]
     assert state["vocabularies"]["speaker"] == [f"id{number}" for number in range(10001, 10011)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("corpus", ["emodb", "fsdd"])
+def test_real_speakers_in_other_recordings(repo: Path, shared: Path, tmp_path: Path, corpus: str):
+    """Five who act emotions at 22.05 kHz, four who say digits at 8 kHz."""
+    spoken = emodb_speakers(shared) if corpus == "emodb" else fsdd_speakers(shared, tmp_path / "fsdd")
+    layout = lay_out_speakers(spoken, tmp_path / "corpus", held_out=8)
+    beaten = to_beat(layout, tmp_path)
+    steps = "config.runner.total_steps=120,,config.runner.eval_step=60,,config.runner.save_step=120"
+    dev, test = best_dev(repo, train(repo, tmp_path, TASK, CONFIG, f"{layout.override},,{FEWER},,{steps}", 1))
+    print(f"{corpus}: dev {dev:.3f}; " + beaten.beside("test", test))
+    assert test > 2 * beaten.majority
 
 
 @pytest.fixture(scope="session")
