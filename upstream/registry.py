@@ -6,8 +6,8 @@ described in ``upstream/README.md``.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from types import MappingProxyType
@@ -26,6 +26,7 @@ CLASS_NAME = "UpstreamExpert"
 _FLAGS = {"ckpt": "-k", "model_config": "-g"}
 _CARD_KEYS = ("record", "variants")
 _FILE_KEYS = ("ckpt", "model_config")
+_BEFORE_CKPT = ":"  # NAME:CKPT
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,40 @@ def available() -> list[str]:
     return sorted(name for name, entry in entries(ROOT).items() if not entry.hidden)
 
 
+class Catalogue(Mapping[str, Entry]):
+    """Entries by name, and under ``NAME:CKPT`` one that needs a checkpoint together with it, such as ``hf:facebook/hubert-base-ls960``.
+
+    The length and the iteration count the names alone. What follows the colon is data for the entry, never code to import, so that
+    a stored name of this form may be taken up.
+    """
+
+    def __init__(self, by_name: Mapping[str, Entry]):
+        self._by_name = dict(by_name)
+
+    def __getitem__(self, name: str) -> Entry:
+        if name in self._by_name:
+            return self._by_name[name]
+        head, colon, ckpt = name.partition(_BEFORE_CKPT) if isinstance(name, str) else (name, "", "")
+        if colon and ckpt and "ckpt" in self._by_name[head].needs:
+            return _with_ckpt(self._by_name[head], name, ckpt)
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+
+def _with_ckpt(entry: Entry, name: str, ckpt: str) -> Entry:
+    options = MappingProxyType({**entry.kwargs, "ckpt": ckpt})
+    needs = tuple(need for need in entry.needs if need != "ckpt")
+    return replace(entry, name=name, kwargs=options, needs=needs, record=replace(entry.record, name=name))
+
+
 @lru_cache(maxsize=8)
-def entries(root: Path) -> Mapping[str, Entry]:
-    """All entries of the upstream folders below ``root``, by name.
+def entries(root: Path) -> Catalogue:
+    """All entries of the upstream folders below ``root``, by name or ``NAME:CKPT``.
 
     Raises:
         ToolkitError: two folders claim one name.
@@ -70,15 +102,15 @@ def entries(root: Path) -> Mapping[str, Entry]:
             if entry.name in found:
                 raise ToolkitError(f"two upstreams claim the name {entry.name!r}: {found[entry.name].folder} and {folder}")
             found[entry.name] = entry
-    return MappingProxyType(found)
+    return Catalogue(found)
 
 
 def find(name_or_path: str | Path) -> Entry:
-    """The entry of a registered name, or of a folder given by its path.
+    """The entry of a registered name, of ``NAME:CKPT``, or of a folder given by its path.
 
     Raises:
         UnknownNameError: there is no upstream of this name.
-        UsageError: the path leads to no upstream folder.
+        UsageError: the path leads to no upstream folder, or the name takes no checkpoint behind a colon.
     """
     known = entries(ROOT)
     if str(name_or_path) in known:
@@ -86,6 +118,12 @@ def find(name_or_path: str | Path) -> Entry:
     path = Path(name_or_path).expanduser()
     if path.is_dir():
         return _outside_entry(path.resolve())
+    head, colon, _ = str(name_or_path).partition(_BEFORE_CKPT)
+    if colon and head in known:
+        fault = "nothing stands behind the colon" if "ckpt" in known[head].needs else f"{head!r} needs no checkpoint (a file goes to -k)"
+        raise UsageError(f"{str(name_or_path)!r} is no upstream of the form NAME:CKPT: {fault}")
+    if colon and Path(head).name == head and not head.startswith((".", "~")):
+        raise UnknownNameError("upstream", head, available())
     if len(path.parts) > 1 or str(name_or_path).startswith((".", "~")):
         raise UsageError(f"there is no upstream folder {str(name_or_path)!r}")
     raise UnknownNameError("upstream", str(name_or_path), available())
@@ -97,7 +135,7 @@ def build(
     """Imports and constructs an upstream.
 
     Args:
-        name_or_path: a registered name or the path of a folder with an ``expert.py``.
+        name_or_path: a registered name, ``NAME:CKPT``, or the path of a folder with an ``expert.py``.
         ckpt: path or URL of a checkpoint, where the entry takes one.
         model_config: path of a config, where the entry takes one.
         refresh: download again what is cached.
@@ -111,6 +149,8 @@ def build(
         ToolkitError: the plugin cannot be used.
     """
     entry = find(name_or_path)
+    if ckpt is not None and entry.name.endswith(f"{_BEFORE_CKPT}{entry.kwargs.get('ckpt')}"):
+        raise UsageError(f"upstream {entry.name!r} names its checkpoint, so -k {ckpt} has no place")
     given = {"ckpt": ckpt, "model_config": model_config, **kwargs}
     options = {**entry.kwargs, **{k: v for k, v in given.items() if v is not None}}
     _require(entry, options)
