@@ -70,22 +70,23 @@ def _run(namespace: Arguments) -> int:
 
     from downstream.runner import Runner, resolve_device
     from utility.experiment.download import set_cache_dir
-    from utility.experiment.experiment import open_experiment
+    from utility.experiment.experiment import lock_for_training, open_experiment
     from utility.training.distributed import join, lost_a_peer
 
     torch.multiprocessing.set_sharing_strategy("file_system")
     device = "cuda" if torch.cuda.is_available() and namespace.device in ("auto", "cuda") else namespace.device
     team = join(device, namespace.backend, namespace.local_rank)
     try:
-        experiment = open_experiment(namespace, team, TASKS, registry.entries(registry.ROOT))
-        torch.backends.cudnn.deterministic = torch.backends.cudnn.enabled = not experiment.args["disable_cudnn"]
-        if experiment.args["cache_dir"]:
-            torch.hub.set_dir(experiment.args["cache_dir"])
-            set_cache_dir(experiment.args["cache_dir"])
-        runner = Runner(experiment, team, resolve_device(experiment.args["device"], team.local_rank))
-        if signal.getsignal(signal.SIGINT) is _leave:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-        return getattr(runner, experiment.mode)()
+        with lock_for_training(namespace, team):
+            experiment = open_experiment(namespace, team, TASKS, registry.entries(registry.ROOT))
+            torch.backends.cudnn.deterministic = torch.backends.cudnn.enabled = not experiment.args["disable_cudnn"]
+            if experiment.args["cache_dir"]:
+                torch.hub.set_dir(experiment.args["cache_dir"])
+                set_cache_dir(experiment.args["cache_dir"])
+            runner = Runner(experiment, team, resolve_device(experiment.args["device"], team.local_rank))
+            if signal.getsignal(signal.SIGINT) is _leave:
+                signal.signal(signal.SIGINT, signal.default_int_handler)
+            return getattr(runner, experiment.mode)()
     except RuntimeError as error:
         if not lost_a_peer(error):
             raise

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import torch
@@ -49,7 +49,8 @@ class Runner:
         with StopRequest() as request:
             if not self.team.leads:
                 return self._train(request)
-            with self.experiment.folder.lock():
+            folder = self.experiment.folder
+            with nullcontext() if folder.locked else folder.lock():
                 return self._train(request)
 
     def _train(self, request: StopRequest) -> int:
@@ -81,14 +82,18 @@ class Runner:
             raise UsageError(f"-m evaluate takes one split with -t, not {len(names)}: {' '.join(names)}")
         if not names[0] or Path(names[0]).name != names[0]:
             raise UsageError(f"-t {names[0]!r} is no name of a split")
+        with results_folder(self.experiment.results_dir):
+            return self._evaluate(names[0])
+
+    def _evaluate(self, name: str) -> int:
         pipeline = self._build(training=False)
         if self.team.leads and not self.experiment.state and getattr(pipeline.downstream, "trains", True):
             log.warning("[Runner] - without a checkpoint (-e or -i) the weights of %s are untrained", self.experiment.args["downstream"])
-        if names[0] in getattr(pipeline.downstream, "runs", ()):
-            evaluated = self._run_work(pipeline, names[0])
+        if name in getattr(pipeline.downstream, "runs", ()):
+            evaluated = self._run_work(pipeline, name)
         else:
             evaluator = Evaluator(pipeline, self.team, self.experiment.args["seed"])  # the whole split, whatever evaluate_ratio says
-            evaluated = evaluator(names[0], Tracker(), 0)
+            evaluated = evaluator(name, Tracker(), 0)
         if self.team.leads:
             evaluated.step = int(self.experiment.state.get("Step", 0))
             self._say(f"[Runner] - {summary(evaluated)} | {self.experiment.results_dir / result_name(evaluated)}")
@@ -106,8 +111,6 @@ class Runner:
 
     def _build(self, training: bool) -> Pipeline:
         """The models; with several processes the leader builds first, so that it alone downloads."""
-        if not training:
-            self.experiment.results_dir.mkdir(parents=True, exist_ok=True)
         seed_everything(self.experiment.args["seed"], Stream.BUILD)
         if self.team.leads:
             pipeline = Pipeline(self.experiment, self.device, training)
@@ -153,6 +156,20 @@ class Runner:
     def _say(self, line: str) -> None:
         if self.team.leads:
             print(line, flush=True)
+
+
+@contextmanager
+def results_folder(folder: Path) -> Iterator[None]:
+    """Makes a folder for the block; if that fails, what was made and is still empty goes again."""
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # the first that holds something, and all above it, stay
+            for path in made:
+                path.rmdir()
+        raise
 
 
 def resolve_device(wanted: str, local_rank: int = 0) -> str:

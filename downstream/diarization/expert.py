@@ -45,6 +45,7 @@ class DownstreamExpert(CorpusTask):
 
     length_rule = "own"  # padding must not count: probabilities would depend on their batch
     task_version = 3  # 2: frames of padding are no longer heard; 3: recordings of less than a frame count
+    evaluation_memory = ("best_score", "chosen")
     splits = ("train", "dev", "test")
     datarc_source = f"{SOURCE}.loaderrc"
 

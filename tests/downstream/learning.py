@@ -27,6 +27,7 @@ def train(repo: Path, place: Path, task: str, config: str, override: str, seed: 
     """
     words = [sys.executable, str(repo / "run_downstream.py"), "-m", "train", "-u", "fbank", "-d", task, "-c", str(repo / config)]
     words += ["-n", task, "--seed", str(seed), "--device", "cpu", "-o", override, *more]
+    place.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(words, cwd=place, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return place / "result/downstream" / task

@@ -9,17 +9,23 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from run_downstream import main
 from tests.support import processes
 from tests.support.compare import assert_same_run, differences, metrics_of
 from tests.support.faults import AT, FOLDER, NTH, REPORT, SIGNALS
+from tests.support.toys import plugins
 from utility.errors import CheckpointError
+from utility.experiment import checkpoint
 from utility.experiment.checkpoint import load
+from utility.experiment.folder import ExperimentFolder
 from utility.experiment.killpoints import VARIABLE
 
+REAL_LOAD_LATEST = checkpoint.load_latest
 FAULTS = "tests.support.faults:"
 
 
@@ -215,6 +221,49 @@ def test_a_second_trainer_is_refused_and_an_evaluation_is_not(make_toy, uninterr
     for path in toy.folder.glob("results/states-*/one.json"):
         path.unlink()
     assert_same_run(toy.folder, uninterrupted("toy_dealt_task"))
+
+
+def test_only_the_trainer_of_a_folder_renames_its_checkpoints(half_toy):
+    """Another start changes nothing there; with a place of its own it goes on from what it can read."""
+    first = half_toy.start()
+    wait_for_training(half_toy, first)
+    os.kill(first.pid, signal.SIGSTOP)
+    try:
+        newest = half_toy.folder / f"states-{half_toy.steps[-1]}.ckpt"
+        flip(newest)
+        before = {path: path.read_bytes() for path in half_toy.folder.rglob("*.ckpt*")}
+        second = half_toy.run()
+        assert second.status == 2
+        assert f"process {first.pid} on " in sentences(second)[-1]
+        assert "damaged" not in second.err
+        away = ["-m", "train", "-e", str(half_toy.folder), "-p", str(half_toy.place / "new"), *plugins(), "--device", "cpu"]
+        third = half_toy.server.run(away, half_toy.place)
+        assert third.status == 0, third.err
+        assert "trying the one before" in third.err
+        assert {path: path.read_bytes() for path in half_toy.folder.rglob("*.ckpt*")} == before
+    finally:
+        os.kill(first.pid, signal.SIGKILL)
+        os.kill(first.pid, signal.SIGCONT)
+        first.wait()
+
+
+def test_a_checkpoint_to_go_on_from_is_read_under_the_lock(make_toy, uninterrupted, monkeypatch):
+    """Otherwise another trainer may have gone further, and ended, before the folder is locked."""
+    toy = make_toy()
+    shutil.copytree(uninterrupted(), toy.folder)
+    real = ExperimentFolder.lock
+    order = []
+
+    @contextmanager
+    def lock(self):
+        order.append("lock")
+        with real(self):
+            yield
+
+    monkeypatch.setattr(ExperimentFolder, "lock", lock)
+    monkeypatch.setattr(checkpoint, "load_latest", lambda *a, **k: order.append("read") or REAL_LOAD_LATEST(*a, **k))
+    assert main(toy.argv) == 0
+    assert order == ["lock", "read"]
 
 
 def test_the_lock_of_a_killed_trainer_is_free(half_toy, uninterrupted):

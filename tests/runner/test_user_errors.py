@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,11 @@ KEYWORDS = ["-u", "fbank", "-d", "speech_commands", "-n", "x"]
         ([*EXAMPLE, "-n", "x", "-o", "config.optimizer.name=AdmaW"], ["'AdmaW'", "'AdamW'"]),
         ([*EXAMPLE, "-n", "x", "-o", "config.optimizer.weight_deacy=0.1"], ["weight_deacy", "weight_decay"]),
         ([*EXAMPLE, "-n", "x", "-o", "config.optimizer.lr=abc"], ["AdamW", "lr", "'abc'"]),
+        ([*EXAMPLE, "-n", "x", "-o", "config.optimizer.lr=nan"], ["AdamW", "lr", "finite", "nan"]),
+        ([*EXAMPLE, "-n", "x", "-o", "config.optimizer.lr=inf"], ["AdamW", "lr", "finite", "inf"]),
+        ([*EXAMPLE, "-n", "x", "-o", "config.optimizer.betas=[0.9, nan]"], ["AdamW", "betas", "finite"]),
+        ([*EXAMPLE, "-n", "x", "-o", "config.scheduler.num_warmup_steps=nan"], ["num_warmup_steps", "finite"]),
+        ([*EXAMPLE, "-n", "x", "-o", "config.runner.gradient_clipping=nan"], ["gradient_clipping", "nan"]),
         ([*EXAMPLE, "-n", "x", "-o", "config.optimizer.betas=0.9"], ["AdamW", "betas", "2 numbers"]),
         ([*EXAMPLE, "-n", "x", "-o", "config.scheduler.name=linear"], ["linear", "linear_schedule_with_warmup"]),
         ([*EXAMPLE, "-n", "x", "-o", "config.specaug.apply_time_masks=True"], ["apply_time_masks", "apply_time_mask"]),
@@ -133,6 +139,17 @@ def test_a_failed_start_leaves_the_old_run_alone(capsys, trained):
     sentence(capsys, [*EXAMPLE, "-p", str(trained), "-o", "config.optimizer.name=Nothing"])
     assert {path: path.read_bytes() for path in trained.rglob("*.ckpt")} == before
     assert not list(trained.glob("previous-*"))
+
+
+def test_a_failed_evaluation_leaves_no_folder(capsys, trained, tmp_path):
+    wrong = ["-m", "evaluate", "-t", "tset", "--device", "cpu"]
+    sentence(capsys, [*wrong, *EXAMPLE, "-p", str(tmp_path / "deep" / "new")])
+    assert not (tmp_path / "deep").exists()
+    other = tmp_path / "other"
+    other.mkdir()
+    shutil.copy(trained / "states-2.ckpt", other / "old.ckpt")
+    sentence(capsys, [*wrong, "-e", str(other / "old.ckpt")])
+    assert [path.name for path in other.iterdir()] == ["old.ckpt"]
 
 
 def test_splits_that_do_not_exist(capsys, trained):

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -87,13 +88,13 @@ def open_experiment(namespace: Arguments, team: Team, tasks: Path, upstreams: Co
     options = parse_override(args["override"])
     past = _past_experiment(args)
     if past is not None:
-        state, path = _read(past, team, args["mode"])
+        state, path = _read(past, team)
         args, config = _stored_settings(args, given, known, state, path)
         args["expdir"] = str(_place(namespace, past, path))
     else:
         _require(args, given)
         args["expdir"] = str(_fresh_place(args))
-        state, path = _read(Path(args["init_ckpt"]), team, "evaluate") if args["init_ckpt"] else ({}, None)
+        state, path = _read(Path(args["init_ckpt"]), team) if args["init_ckpt"] else ({}, None)
         config = load_config(args["config"] or find_task(args["downstream"], tasks) / "config.yaml")
     apply_override(options, args, config, _note if team.leads else _quiet)
     check_values(args)
@@ -105,6 +106,34 @@ def open_experiment(namespace: Arguments, team: Team, tasks: Path, upstreams: Co
     check_sections(config, training=args["mode"] == "train")
     runner = check_runner(config, training=args["mode"] == "train")
     return Experiment(args, config, runner, ExperimentFolder(args["expdir"]), task, state, path, resumes=past is not None)
+
+
+@contextmanager
+def lock_for_training(namespace: Arguments, team: Team) -> Iterator[None]:
+    """Locks the folder that a command line trains in, so that the checkpoint to go on from is still the newest when it does.
+
+    A folder without a run is left alone until everything else is in order; :meth:`Runner.train` locks it then.
+
+    Raises:
+        FolderInUseError: another process trains there.
+    """
+    folder = _training_folder(namespace)
+    with folder.lock() if folder and team.leads else nullcontext():
+        team.share(None)  # nobody reads before the leader has the lock
+        yield
+
+
+def _training_folder(namespace: Arguments) -> ExperimentFolder | None:
+    args = dict(vars(namespace))
+    args |= {option.fields[0]: option.value for option in parse_override(args["override"]) if option.root == "args"}
+    if args["mode"] != "train":
+        return None
+    with suppress(UsageError):  # it has no name: to be said when it is opened
+        past = _past_experiment(vars(namespace))
+        placed = _fresh_place(vars(namespace)) if past is None else _place(namespace, past, past)
+        folder = ExperimentFolder(str(args["expdir"] or placed))
+        return folder if folder.holds_run() else None
+    return None
 
 
 def _note(message: str) -> None:
@@ -124,11 +153,11 @@ def _past_experiment(args: dict[str, Any]) -> Path | None:
     return Path(args["past_exp"]) if args["past_exp"] else None
 
 
-def _read(past: Path, team: Team, mode: str) -> tuple[dict[str, Any], Path]:
-    """Loads a checkpoint; of a folder the newest that can be read (only a training renames a damaged one)."""
+def _read(past: Path, team: Team) -> tuple[dict[str, Any], Path]:
+    """Loads a checkpoint; of a folder the newest that can be read (only the trainer of the folder renames a damaged one)."""
     if not past.is_dir():
         return checkpoints.load(past), past
-    found = checkpoints.load_latest(past, keep_damaged_name=mode != "train") if team.leads else None
+    found = checkpoints.load_latest(past, keep_damaged_name=not ExperimentFolder(past).locked) if team.leads else None
     path = team.share(found[1] if found else None)
     return found or (checkpoints.load(path), path)
 

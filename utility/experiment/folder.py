@@ -84,6 +84,11 @@ class ExperimentFolder:
         """Where the results of evaluating ``checkpoint`` belong; None means weights that were never trained."""
         return self.path / "results" / (Path(checkpoint).stem if checkpoint else "initial")
 
+    @property
+    def locked(self) -> bool:
+        """Whether this process is the trainer of the folder."""
+        return _held.get(self.path.resolve() / LOCK) == os.getpid()
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Makes this process the only trainer of the folder for the length of the block.
@@ -96,7 +101,7 @@ class ExperimentFolder:
         """
         self.create()
         place = self.path.resolve() / LOCK
-        if _held.get(place) == os.getpid():
+        if self.locked:
             raise FolderInUseError(f"this process is training in {self.path} already")
         handle = _acquire(place, self.path)
         _held[place] = os.getpid()

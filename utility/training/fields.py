@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -204,6 +205,22 @@ def _words(wanted: Any) -> str:
     if origin in (Sequence, list, tuple):
         return f"a list, each item of it {_words(inner[0])}"
     return "a section of fields" if origin is Mapping else _PLAIN.get(wanted, str(wanted))
+
+
+def check_finite(given: Mapping[str, Any], *, source: str) -> None:
+    """Refuses a field that is, or holds, an infinite number or one that is no number (``nan``).
+
+    Args:
+        given: the fields, as :func:`plain` makes them.
+        source: as in :func:`check_fields`.
+
+    Raises:
+        ConfigError: there is at least one fault.
+    """
+    values = {name: value if isinstance(value, tuple) else (value,) for name, value in given.items()}
+    wrong = [name for name, items in values.items() if any(isinstance(item, float) and not math.isfinite(item) for item in items)]
+    if wrong:
+        raise ConfigError([f"{name} must be finite, not {given[name]!r}" for name in wrong], source)
 
 
 def check_numbers(function: Callable, given: Mapping[str, Any], *, source: str) -> None:

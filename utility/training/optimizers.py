@@ -25,7 +25,7 @@ from torch import nn
 
 from utility.errors import ConfigError, UnknownNameError
 from utility.training.adam_variants import AdamW, BertAdam, Lamb
-from utility.training.fields import check_fields, check_numbers, keywords_of, plain
+from utility.training.fields import check_fields, check_finite, check_numbers, keywords_of, plain
 
 _NO_DECAY = ("bias", "LayerNorm.weight")
 _NEEDS_MORE = {"LBFGS": "evaluates the loss several times an update", "SparseAdam": "takes sparse gradients only"}
@@ -56,6 +56,7 @@ def build_optimizer(
     name = fields.pop("name")
     if name not in _BUILDERS:
         raise UnknownNameError("optimizer", str(name), _BUILDERS)
+    check_finite(fields, source=f"optimizer {name}")
     if groups is not None:
         groups = [{**group, "params": list(group["params"])} for group in groups]
     if not (any(group["params"] for group in groups) if groups is not None else list(_named_parameters(modules or ()))):

@@ -32,7 +32,7 @@ from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from utility.errors import ConfigError, UnknownNameError
-from utility.training.fields import check_fields, keywords_of, plain
+from utility.training.fields import check_fields, check_finite, keywords_of, plain
 
 _Curve = Callable[[int], float]
 
@@ -63,6 +63,7 @@ def build_scheduler(optimizer: torch.optim.Optimizer, total_steps: int, config: 
     if "name" not in fields:
         raise ConfigError("field 'name' is missing", "scheduler")
     name = fields.pop("name")
+    check_finite(fields, source=f"scheduler {name}")
     if name == "TorchScheduler":
         return _torch_scheduler(optimizer, total_steps, fields)
     if name not in _CURVES:

@@ -6,13 +6,16 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 
+from downstream.diarization.kaldi import read_kaldi_folder
 from run_downstream import main
-from tests.downstream.diarization.layouts import kaldi_folders, override, real_folder
+from tests.downstream.diarization.by_hand import der_by_hand
+from tests.downstream.diarization.layouts import kaldi_folders, librimix, override, real_folder
 from tests.downstream.diarization.to_beat import Constant, constant
 from tests.downstream.learning import evaluated, train, train_here
 from tests.downstream.seeds import SEEDS
-from utility.metrics.rttm import read_rttm
+from utility.metrics.diarization_tuning import Setting, grid, read_predictions
 
 CONFIG, BEST = "downstream/diarization/spectral.yaml", "best-states-dev"
 FEW = (
@@ -52,7 +55,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Constant]:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_conversations_of_unseen_speakers(repo: Path, small, tmp_path: Path, seed: int):
-    """Measured with seed 1: 0.171, where one speaker all the time has 0.512. On real speech it is worse than that (0.419 and 0.335)."""
+    """Measured with seed 1: 0.190, where one speaker all the time has 0.512. On real speech it is worse than that (0.438 and 0.335)."""
     folders, beaten = small
     folder = train(repo, tmp_path, "diarization", CONFIG, override(folders), seed)
     scores = evaluated(folder, "test", BEST)["scores"]
@@ -62,16 +65,27 @@ def test_conversations_of_unseen_speakers(repo: Path, small, tmp_path: Path, see
     check_real(repo, folder, tmp_path)
 
 
-def librimix(shared: Path, out: Path) -> Path:
-    """The real mixtures as a Kaldi folder; a file and its RTTM have one number, and other names."""
-    folder = shared / "data/librimix_diar/train/libri_speech_mix"
-    files = sorted((folder / "rttm").glob("*.rttm"))
-    audio = {next(iter(read_rttm(path))): folder / f"flac/{path.stem}.flac" for path in files}
-    return real_folder(audio, files, out)
+def on_real_speech(folder: Path, data: Path) -> float:
+    """The error rate of an experiment on real recordings, once it has been counted by hand."""
+    changed = f"config.downstream_expert.loaderrc.test_dir={data}"
+    assert main(["-m", "evaluate", "-t", "test", "-e", str(folder / f"{BEST}.ckpt"), "--device", "cpu", "-o", changed]) == 0
+    results = folder / f"results/{BEST}"
+    scores = json.loads((results / "test.json").read_text())["scores"]
+    known = yaml.safe_load((results / "scoring/settings.yaml").read_text())
+    recordings, found = read_kaldi_folder(data), read_predictions(results / "scoring/predictions")
+    assert sorted(found) == [recording.name for recording in recordings]
+    references, frame_ms = {own.name: own.by_speaker for own in recordings}, 1000 * known["frame_shift"] // known["sample_rate"]
+    counted = {own: der_by_hand(references, found, frame_ms, own.threshold, own.median) for own in grid()}
+    assert scores["der"]["value"] == pytest.approx(counted[Setting(**known["chosen_on_dev"])], abs=1e-6)
+    assert scores["der_best"]["value"] == pytest.approx(min(counted.values()), abs=1e-6)
+    return scores["der"]["value"]
 
 
 def check_real(repo: Path, folder: Path, place: Path) -> None:
-    """What a model of synthetic speech makes of real mixtures and of a real meeting of two."""
+    """What a model of synthetic speech makes of real mixtures and of a real meeting of two: more than silence, and than both all the time.
+
+    Measured with seed 1: 0.438 and 0.816, where these two have 1 and 0.594, and 1 and 1.105.
+    """
     shared = repo.parent / "shared"
     if not shared.is_dir():
         return
@@ -81,20 +95,15 @@ def check_real(repo: Path, folder: Path, place: Path) -> None:
         "meeting": real_folder({"dev00": meeting / "dev00.wav"}, [meeting / "debug.development.rttm"], place / "meeting"),
     }
     for name, data in sets.items():
-        changed = f"config.downstream_expert.loaderrc.test_dir={data}"
-        assert main(["-m", "evaluate", "-t", "test", "-e", str(folder / f"{BEST}.ckpt"), "--device", "cpu", "-o", changed]) == 0
-        found = json.loads((folder / f"results/{BEST}/test.json").read_text())["scores"]["der"]["value"]
-        beaten = constant(data)
+        found, beaten = on_real_speech(folder, data), constant(data)
         print(beaten.beside(name, found))
-        assert found < 1
+        assert found < min(beaten.silence, beaten.both)
 
 
-def test_real_mixtures_and_their_turns(repo: Path, shared: Path, learnt: Path, tmp_path: Path):
-    """An evaluation on real recordings against their RTTM: all are scored, and the scores are what their seconds say."""
+def test_real_mixtures_and_their_turns(shared: Path, learnt: Path, tmp_path: Path):
+    """An evaluation on 32 real recordings; measured: 0.408, where both speakers all the time have 0.594."""
     data = librimix(shared, tmp_path / "librimix")
-    changed = f"config.downstream_expert.loaderrc.test_dir={data},,args.expname=librimix"
-    assert main(["-m", "evaluate", "-t", "test", "-e", str(learnt / f"{BEST}.ckpt"), "--device", "cpu", "-o", changed]) == 0
-    result = json.loads((learnt / f"results/{BEST}/test.json").read_text())
-    print(constant(data).beside("librimix", result["scores"]["der"]["value"]))
+    found, beaten = on_real_speech(learnt, data), constant(data)
+    print(beaten.beside("librimix", found))
     assert len(list((learnt / f"results/{BEST}/scoring/predictions").iterdir())) == 32
-    assert 0 < result["scores"]["der_best"]["value"] <= result["scores"]["der"]["value"] < 1.5
+    assert found < min(beaten.silence, beaten.both)

@@ -17,7 +17,7 @@ from tests.support.corpora import synthetic
 TASK, CONFIG = "fluent_commands", "downstream/fluent_commands/convolution.yaml"
 LEAST = 0.8
 FEWER = (  # one small convolution: it learns soonest
-    "config.runner.total_steps=40,,config.runner.eval_step=40,,config.runner.save_step=40,,config.runner.log_step=20,,"
+    "config.runner.total_steps=80,,config.runner.eval_step=80,,config.runner.save_step=80,,config.runner.log_step=20,,"
     "config.runner.tensorboard=False,,config.scheduler.num_warmup_steps=5,,config.optimizer.lr=8.0e-3,,"
     "config.downstream_expert.datarc.train_batch_size=16,,config.downstream_expert.datarc.num_workers=0,,"
     "config.downstream_expert.modelrc.projector_dim=32,,"
@@ -46,10 +46,13 @@ def trained(repo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_commands_of_the_training_speakers_are_told_apart(trained: Path):
-    """Answers that do not listen have a loss of ln 6 + ln 14 + ln 4 = 5.8 on 31 meanings that are equally frequent."""
-    scores = evaluated(trained, "train", "states-40")["scores"]
-    assert scores["loss"]["value"] < 4.8
-    assert scores["acc"]["value"] > 1 / 31
+    """Answers that do not listen have a loss of 5.1, the entropy of the three slots, at the least, and are right once in 31 times.
+
+    Measured with three seeds: losses of 0.9 to 1.5, accuracies of 0.55 to 0.79.
+    """
+    scores = evaluated(trained, "train", "states-80")["scores"]
+    assert scores["loss"]["value"] < 3
+    assert scores["acc"]["value"] > 0.25
 
 
 def test_log_checkpoint_and_evaluation_agree(repo: Path, trained: Path):

@@ -83,7 +83,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Layout, Baselines]:
     return layout, to_beat(layout, tmp_path_factory.mktemp("places"))
 
 
-@pytest.mark.exhaustive  # unmeasured: the training has not been run to its end
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_speakers_in_unseen_sentences(repo: Path, small, tmp_path: Path, seed: int):
     layout, beaten = small

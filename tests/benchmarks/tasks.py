@@ -1,13 +1,14 @@
-"""Recognition tasks: utterances and audio per second of training and of evaluation, beside bare passes through the same features.
+"""Tasks: utterances and audio per second of training and of evaluation, beside bare passes through the same features.
 
-    OMP_NUM_THREADS=1 python3 tests/benchmarks/recognition.py [--steps 20] [--size 2]
+    OMP_NUM_THREADS=1 python3 tests/benchmarks/tasks.py [--steps 20] [--size 4]
 
-Speech recognition, phoneme recognition, slot filling, phone classification and spoken question answering, each with its recipe for
-spectral features on a tiny synthetic corpus (``pip install espeakng-loader``), without loader workers. Training is all that the Runner does
-for that many updates but its evaluation; an evaluation is one pass over the splits that the recipe evaluates, with scores. Beside them the
-very same batches pass through ``fbank`` alone. The ratio says how many times longer the task takes; audio is read for the task, and not for
-the features. Seconds are those of the processor, which a busy machine lengthens less than those of the clock, and the ratio hardly; speeds
-that are to be written down want a quiet machine and more updates all the same.
+Speech recognition, phoneme recognition, slot filling, phone classification, spoken question answering, keyword spotting, intent
+classification, speaker identification and emotion recognition, each with its recipe for spectral features on a tiny synthetic corpus
+(``pip install espeakng-loader``), without loader workers. Training is all that the Runner does for that many updates but its evaluation; an
+evaluation is one pass over the splits that the recipe evaluates, with scores. Beside them the very same batches pass through ``fbank``
+alone. The ratio says how many times longer the task takes; audio is read for the task, and not for the features. Seconds are those of the
+processor, which a busy machine lengthens less than those of the clock, and the ratio hardly; speeds that are to be written down want a
+quiet machine and more updates all the same.
 """
 
 from __future__ import annotations
@@ -63,6 +64,16 @@ def _slots(out: Path) -> dict[str, Any]:
     return {f"{CORPUS}.path": out / "SNIPS", f"{CORPUS}.num_workers": 0, **slots}
 
 
+def _words(out: Path) -> dict[str, Any]:
+    from preprocess.synthesis.speech_commands import MAIN, TEST
+
+    return {f"{DATA}.speech_commands_root": out / MAIN, f"{DATA}.speech_commands_test_root": out / TEST, f"{DATA}.num_workers": 0}
+
+
+def _speakers(out: Path) -> dict[str, Any]:
+    return {f"{DATA}.file_path": out / "VoxCeleb1", f"{DATA}.meta_data": out / "voxceleb1/veri_test_class.txt", f"{DATA}.num_workers": 0}
+
+
 CASES = (
     Case("speech recognition", "librispeech", "asr", "downstream/asr/small.yaml", _letters),
     Case("phoneme recognition", "librispeech", "ctc", "downstream/ctc/libriphone_convolution.yaml", _phones),
@@ -80,6 +91,22 @@ CASES = (
         "spoken_qa",
         "downstream/spoken_qa/fbank.yaml",
         lambda out: {f"{DATA}.root": out / "NMSQA", f"{DATA}.num_workers": 0},
+    ),
+    Case("keyword spotting", "speech_commands", "speech_commands", "downstream/speech_commands/convolution.yaml", _words),
+    Case(
+        "intent classification",
+        "fluent_commands",
+        "fluent_commands",
+        "downstream/fluent_commands/convolution.yaml",
+        lambda out: {f"{DATA}.file_path": out / "fluent_speech_commands_dataset", f"{DATA}.num_workers": 0},
+    ),
+    Case("speaker identification", "voxceleb1", "voxceleb1", "downstream/voxceleb1/convolution.yaml", _speakers),
+    Case(
+        "emotion recognition",
+        "iemocap",
+        "emotion",
+        "downstream/emotion/convolution.yaml",
+        lambda out: {f"{DATA}.root": out / "IEMOCAP_full_release", f"{DATA}.num_workers": 0},
     ),
 )
 
@@ -111,7 +138,8 @@ def main() -> int:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=20, help="optimizer updates")
-    parser.add_argument("--size", type=int, default=2, help="speakers of the training (of spoken_qa, passages)")
+    sizes = "speakers of the training (spoken_qa: passages, iemocap: utterances of a speaker)"
+    parser.add_argument("--size", type=int, default=4, help=sizes)
     args = parser.parse_args()
     print(f"{'':>25}  {'':>10}  utterances/s  audio s/s  audio s/s of fbank  ratio")
     with tempfile.TemporaryDirectory() as folder:
@@ -125,7 +153,7 @@ def main() -> int:
 
 
 def prepared(corpus: str, place: Path, size: int) -> Path:
-    """The folder of a corpus, with tables of lengths where it is LibriSpeech; made at the first call."""
+    """The folder of a corpus, with tables of lengths or lists where its task needs them; made at the first call."""
     from preprocess.synthesis.corpora import synthesize
 
     out = place / corpus
@@ -136,6 +164,11 @@ def prepared(corpus: str, place: Path, size: int) -> Path:
             from tests.downstream.librispeech import measured
 
             measured(out / "LibriSpeech")
+        if corpus == "iemocap":
+            from preprocess.IEMOCAP_preprocess import main as write_lists
+
+            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+                write_lists([str(out / "IEMOCAP_full_release")])
     return out
 
 
