@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from downstream import stored
 from downstream.interfaces import DownstreamBase
 from upstream import registry
 from upstream.featurizer import Featurizer
@@ -21,6 +22,7 @@ from utility.experiment.experiment import Experiment
 from utility.experiment.plugins import load_plugin
 from utility.training.loading import Pass, Place, open_pass
 from utility.training.packing import Extracted, as_waveform, naming
+from utility.training.seeding import Stream
 from utility.training.specaug import SpecAug
 
 log = logging.getLogger(__name__)
@@ -38,11 +40,13 @@ class Pipeline:
 
     Attributes:
         upstream, featurizer, downstream: the modules.
+        store: where the upstream's states are kept, if they are.
         trainable: those that the optimizer and the checkpoints know, by their names there.
     """
 
     def __init__(self, experiment: Experiment, device: str, training: bool):
         args, config = experiment.args, experiment.config
+        stored.check(experiment)
         self.device = device
         self.amp = _autocast_type(experiment.runner, device)
         self.upstream = registry.build(
@@ -66,6 +70,7 @@ class Pipeline:
         self.load(_without_memory(self.downstream, experiment.state) if begins else experiment.state, experiment.checkpoint)
         if experiment.runner.compile:
             self.upstream.compile()
+        self.store = stored.open_store(experiment, self.upstream, device, self.amp)
 
     @property
     def parts(self) -> list[nn.Module]:
@@ -105,6 +110,9 @@ class Pipeline:
 
     def extract(self, wavs: Iterable[Any]) -> list[Tensor]:
         """List of 1-D waveforms (arrays or tensors) -> list of (T_i, D) features on the device."""
+        if self.store is not None:
+            wavs = [as_waveform(w) for w in wavs]
+            return self.featurizer(wavs, self.store.states(wavs, self.featurizer, self.downstream.training))
         wavs = _to_device(list(wavs), self.device)
         with nullcontext() if "Upstream" in self.trainable else torch.no_grad():
             states = self.upstream(wavs)
@@ -116,6 +124,8 @@ class Pipeline:
         On a CPU a frozen upstream that declares itself ``stateless`` (its output is a function of the waveforms alone: it draws no random
         numbers and leaves no traces) works in the loader workers, several batches at a time.
         """
+        if self.store is not None and place.stream is Stream.FORWARD:
+            self.store.look_at(place, lambda epoch: self.loader_of(split, epoch))
         in_workers = self.device == "cpu" and "Upstream" not in self.trainable and getattr(self.upstream, "stateless", False)
         return open_pass(lambda: self.loader_of(split, place.epoch), place, self._in_worker if in_workers else None)
 

@@ -5,7 +5,7 @@ S3PRL's flags with S3PRL's names; what differs:
 - ``-m`` defaults to ``train``; ``-n`` is called ``--name`` as well, ``-g`` ``--upstream_config`` as well; ``--local-rank`` is accepted.
 - ``-t`` takes one or more values: a split, or the files and folders that inference reads.
 - ``--device`` defaults to ``auto``: the accelerator of the machine if there is one.
-- ``--output`` and ``--allow_pipes`` are new. Pushing to a hub is not part of this toolkit and says so.
+- ``--output``, ``--allow_pipes`` and ``--feature_store`` are new. Pushing to a hub is not part of this toolkit and says so.
 """
 
 from __future__ import annotations
@@ -131,6 +131,7 @@ _OPTIONS: dict[str, list[_Option]] = {
         _Option(("-s", "--upstream_feature_selection"), "hidden_states", "key of the upstream's output that is used", {"metavar": "KEY"}),
         _Option(("-l", "--upstream_layer_selection"), None, "use this one layer (may be negative)", {"type": int, "metavar": "N"}),
         _Option(("--upstream_feature_normalize",), False, "layer-normalise each layer before the weighted sum"),
+        _Option(("--feature_store",), None, "keep the states of the frozen upstream in this folder and read them back", {"metavar": "DIR"}),
         _Option(("--upstream_model_name",), "model.pt", "huggingface hub: checkpoint file in the repository", {"metavar": "FILE"}),
         _Option(("--upstream_revision",), None, "huggingface hub: commit hash", {"metavar": "HASH"}),
         _Option(("--hub",), "torch", "where -u is looked up: torch (the other runs foreign code)", {"type": _word("hub", HUBS)}),

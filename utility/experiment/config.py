@@ -95,6 +95,9 @@ class RunnerConfig:
         compile: pass the models through torch.compile.
         threads: of the math library; None: from the machine.
         mlflow, tensorboard: trackers.
+        feature_store: folder in which the states of a frozen upstream are kept, or None; ``--feature_store`` wins over it.
+        feature_store_dtype: ``"fp32"`` or ``"fp16"``, of what is kept.
+        feature_store_gb: 10^9 bytes that the folder may hold.
     """
 
     total_steps: int | None = None
@@ -117,6 +120,9 @@ class RunnerConfig:
     threads: int | None = None
     mlflow: bool = False
     tensorboard: bool = True
+    feature_store: str | None = None
+    feature_store_dtype: str = "fp32"
+    feature_store_gb: float = 100.0
 
 
 def _number(value: Any) -> int | float:
@@ -182,6 +188,16 @@ def _amp(value: Any) -> str:
     return value
 
 
+def _stored_type(value: Any) -> str:
+    if value not in ("fp32", "fp16"):
+        raise ValueError("fp32 or fp16")
+    return value
+
+
+def _folder(value: Any) -> str:
+    return _wanted(value, "a folder", _text)
+
+
 _PERIODS = ("log", "eval", "save")
 _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     **{f"{period}_{unit}": _count for period in _PERIODS for unit in ("step", "epoch")},
@@ -192,6 +208,9 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "evaluate_ratio": _share,
     "eval_dataloaders": _splits,
     "amp": _amp,
+    "feature_store": _folder,
+    "feature_store_dtype": _stored_type,
+    "feature_store_gb": _positive,
 }
 
 

@@ -170,10 +170,7 @@ def _stored_settings(
         raise CheckpointError(f"{path} holds no settings (Args and Config), so -e cannot take it up; its weights load with -i, -u and -d")
     stored = state["Args"]
     kept = {k: v for k, v in args.items() if k in OF_THE_CALL or k not in stored}
-    if "device" in given:
-        kept["device"] = args["device"]
-    if "cache_dir" in given:
-        kept["cache_dir"] = args["cache_dir"]
+    kept |= {name: args[name] for name in ("device", "cache_dir", "feature_store") if name in given}
     for name in PLUGINS:
         if stored.get(name) not in known[name] or (name in given and args[name] not in known[name]):
             kept[name] = _given_again(name, stored.get(name), args, given, known[name])
