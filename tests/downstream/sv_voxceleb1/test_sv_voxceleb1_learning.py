@@ -144,11 +144,10 @@ def train(repo: Path, tmp_path: Path) -> Callable[..., Path]:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_unseen_speakers(small, train, seed: int):
-    """With an equal config, runs on other machines and versions ended between 0.052 and 0.113: few speakers, few trials."""
     layout, beaten = small
     found = at_best_dev(train(layout, seed))
     print(f"seed {seed}: test EER {found:.3f}; cosine of averages {beaten:.3f}, chance {CHANCE}")
-    assert found < 0.15
+    assert found < 0.1
     assert found <= min(beaten, CHANCE) / 2
 
 

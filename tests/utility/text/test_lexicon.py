@@ -16,7 +16,7 @@ NLTK = (  # what nltk.corpus.cmudict says where it is missing
     f"\n{'*' * 70}\n  Resource \x1b[93mcmudict\x1b[0m not found.\n  Please use the NLTK Downloader to obtain the resource:\n\n"
     "  \x1b[31m>>> import nltk\n  >>> nltk.download('cmudict')\n  \x1b[0m\n"
     "  For more information see: https://www.nltk.org/data.html\n\n  Attempted to load \x1b[93mcorpora/cmudict\x1b[0m\n\n"
-    f"  Searched in:\n    - '/root/nltk_data'\n{'*' * 70}\n"
+    f"  Searched in:\n    - '/home/somebody/nltk_data'\n{'*' * 70}\n"
 )
 
 
