@@ -148,5 +148,3 @@ def _on_cpu(records: dict[str, list]) -> dict[str, list]:
         return value.detach().cpu() if isinstance(value, torch.Tensor) else value
 
     return {key: [move(v) for v in values] if isinstance(values, list) else values for key, values in records.items()}
-
-

@@ -28,9 +28,7 @@ from utility.experiment.download import download
 
 TABLE = Path(__file__).resolve().parent / "lists.yaml"
 _BEGINNING = 4096
-_WEB_PAGE = re.compile(
-    rb"(?is)(\xef\xbb\xbf)?\s*(<\?xml.*?\?>\s*|<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|title|script|meta)[\s/>]"
-)
+_WEB_PAGE = re.compile(rb"(?is)(\xef\xbb\xbf)?\s*(<\?xml.*?\?>\s*|<!--.*?-->\s*)*<(!doctype\s+html|html|head|body|title|script|meta)[\s/>]")
 
 
 @dataclass(frozen=True)

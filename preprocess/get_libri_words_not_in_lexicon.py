@@ -1,6 +1,6 @@
 """Words of LibriSpeech's transcripts that a lexicon lacks, sorted, one per line: what a grapheme-to-phoneme model has to pronounce.
 
-    python3 preprocess/get_libri_words_not_in_lexicon.py --libri LibriSpeech --lexicon lexicon.txt --output_words words.txt
+python3 preprocess/get_libri_words_not_in_lexicon.py --libri LibriSpeech --lexicon lexicon.txt --output_words words.txt
 """
 
 from __future__ import annotations

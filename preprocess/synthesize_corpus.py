@@ -1,6 +1,6 @@
 """Writes a small synthetic corpus in the official layout of a real one, spoken by espeak-ng.
 
-    python3 preprocess/synthesize_corpus.py --corpus speech_commands --out data/synthetic
+python3 preprocess/synthesize_corpus.py --corpus speech_commands --out data/synthetic
 """
 
 from __future__ import annotations

@@ -227,7 +227,7 @@ def not_a_number(subject: Subject) -> str:
     except ToolkitError as error:
         return f"refused: {error}"
     if all(torch.isfinite(state).all() for state in states):
-        raise Fault("a waveform with NaN gave finite states; refuse it (upstream/blocks/waves.py, check_waves)")
+        raise Fault("a waveform with NaN gave finite states; refuse it (utility/features/waves.py, check_waves)")
     return "seen in the states"
 
 

@@ -1,8 +1,8 @@
 """QUESST 2014: which recordings are searched for which queries, and where the truth about it is (spec: downstream-content.md 5).
 
-    <root>/scoring/language_key_utterances.lst                    lines "quesst14Database/<path> <language>": all recordings
-    <root>/scoring/language_key_{dev,eval}.lst                    the same of the queries
-    <root>/scoring/groundtruth_quesst14_{dev,eval}/               what the scorer reads
+<root>/scoring/language_key_utterances.lst                    lines "quesst14Database/<path> <language>": all recordings
+<root>/scoring/language_key_{dev,eval}.lst                    the same of the queries
+<root>/scoring/groundtruth_quesst14_{dev,eval}/               what the scorer reads
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """VoxCeleb1's folders and lists (specs: downstream-speaker.md 3 and 4).
 
-    <root>/{dev,test}/wav/<speaker>/<video>/<utterance>.wav
+<root>/{dev,test}/wav/<speaker>/<video>/<utterance>.wav
 """
 
 from __future__ import annotations

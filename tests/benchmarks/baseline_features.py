@@ -25,10 +25,10 @@ if __package__ in (None, ""):
 
     site.addsitedir(str(Path(__file__).resolve().parents[2]))
 
-from upstream.blocks.deltas_cmvn_cpu import fill_deltas, normalise
-from upstream.blocks.power_cpu import BLOCK
-from upstream.blocks.threads import use_threads
 from upstream.registry import build, find
+from utility.features.deltas_cmvn_cpu import fill_deltas, normalise
+from utility.features.power_cpu import BLOCK
+from utility.features.threads import use_threads
 
 RATE = 16000
 VARIANTS = ("fbank", "fbank_no_cmvn", "mfcc", "spectrogram", "mel", "linear")

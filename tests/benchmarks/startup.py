@@ -1,6 +1,6 @@
 """How long a newcomer waits for the help, beside an empty interpreter and an import of torch.
 
-    python3 tests/benchmarks/startup.py [--runs 10]
+python3 tests/benchmarks/startup.py [--runs 10]
 """
 
 from __future__ import annotations

@@ -16,8 +16,11 @@ PLUGIN = str(Path(__file__).resolve().parent / "plugins" / "hooked_task")
 RUNNER = {"total_steps": 2, "gradient_clipping": 1, "log_step": 1, "eval_step": 2, "save_step": 2, "eval_dataloaders": ["dev"]}
 MASKED = 5
 SPECAUG = {
-    "apply_time_warp": False, "apply_time_mask": False, "apply_freq_mask": True,
-    "freq_mask_width_range": [MASKED, MASKED + 1], "num_freq_mask": 1,
+    "apply_time_warp": False,
+    "apply_time_mask": False,
+    "apply_freq_mask": True,
+    "freq_mask_width_range": [MASKED, MASKED + 1],
+    "num_freq_mask": 1,
 }
 
 

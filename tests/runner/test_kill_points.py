@@ -35,7 +35,10 @@ VARIANTS = {
     "epochs": {
         "runner": {"total_steps": None, "total_epochs": 5, "log_step": None, "log_epoch": 1, "eval_step": None, "eval_epoch": 2},
         "scheduler": {
-            "name": "TorchScheduler", "torch_scheduler_name": "ExponentialLR", "gamma": 0.7, "interval": "epoch",
+            "name": "TorchScheduler",
+            "torch_scheduler_name": "ExponentialLR",
+            "gamma": 0.7,
+            "interval": "epoch",
             "num_warmup_steps": None,
         },
     },

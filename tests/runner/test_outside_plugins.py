@@ -38,12 +38,12 @@ class UpstreamExpert(nn.Module):
         return [self.linear(frames_of(wav)) for wav in wavs]
 '''
 
-FRAMES = '''
+FRAMES = """
 def frames_of(wav):
     return wav[: len(wav) // 160 * 160].view(-1, 160)
-'''
+"""
 
-DOWNSTREAM = '''
+DOWNSTREAM = """
 import random
 
 import torch
@@ -84,9 +84,9 @@ class DownstreamExpert(nn.Module):
     def inference(self, features, filenames):
         pooled = torch.stack([f.mean(dim=0) for f in features])
         return [{"name": filenames[0], "class": self.linear(pooled).argmax(dim=-1)[0].item()}]
-'''
+"""
 
-DATASET = '''
+DATASET = """
 import random
 
 import numpy as np
@@ -112,7 +112,7 @@ class RandomDataset(Dataset):
             wavs.append(wav)
             labels.append(label)
         return wavs, labels
-'''
+"""
 
 CONFIG = {
     "runner": {

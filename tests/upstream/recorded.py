@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from upstream.blocks.waves import pad_waves
 from upstream.interfaces import Featurizer
 from upstream.padded import PaddedUpstream
+from utility.features.waves import pad_waves
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "golden" / "upstreams"

@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
-from upstream.blocks.apc import Apc, ApcConfig
-from upstream.blocks.fields import nested
-from upstream.blocks.hamming_fbank import hamming_fbank
-from upstream.blocks.waves import check_waves
-from upstream.blocks.weights import load_weights, local_path, read_checkpoint, section
 from upstream.interfaces import UpstreamBase
+from utility.features.hamming_fbank import hamming_fbank
+from utility.features.waves import check_waves
+from utility.networks.apc import Apc, ApcConfig
+from utility.networks.fields import nested
+from utility.networks.weights import load_weights, local_path, read_checkpoint, section
 
 LAYERS_SHOWN = 2  # the published model shows the inputs of its second and third GRU, however many there are
 

@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from upstream.blocks.deltas_cmvn import zero_padding
-from upstream.blocks.feature_config import kaldi_features, spectral_features
-from upstream.blocks.spectral import sounding_samples
-from upstream.blocks.waves import check_waves, pad_waves
 from upstream.interfaces import UpstreamBase
 from utility.experiment.config import load_config
+from utility.features.deltas_cmvn import zero_padding
+from utility.features.feature_config import kaldi_features, spectral_features
+from utility.features.spectral import sounding_samples
+from utility.features.waves import check_waves, pad_waves
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "fbank.yaml"
 

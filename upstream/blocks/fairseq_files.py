@@ -48,7 +48,7 @@ class FairseqModel:
 
 
 def read_fairseq(content: Mapping[Any, Any], path: Path | str) -> FairseqModel:
-    """Reads what :func:`upstream.blocks.weights.read_checkpoint` returned.
+    """Reads what :func:`utility.networks.weights.read_checkpoint` returned.
 
     Raises:
         CheckpointError: the file has none of the layouts; the sentence says what it lacks and what it holds.

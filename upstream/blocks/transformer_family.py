@@ -12,16 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upstream.blocks.conv_layers import least_samples
 from upstream.blocks.fairseq_files import FairseqModel, read_fairseq
-from upstream.blocks.transformer_body import Kind, load_model
-from upstream.blocks.transformer_config import TransformerSettings
-from upstream.blocks.transformer_encoder import outputs_of
-from upstream.blocks.transformer_net import ConvTransformer, Masking, independent_run, padded_run
-from upstream.blocks.waves import check_waves
-from upstream.blocks.weights import local_path, read_checkpoint
 from upstream.interfaces import UpstreamBase
 from utility.errors import UnknownNameError, UsageError
+from utility.features.waves import check_waves
+from utility.networks.conv_layers import least_samples
+from utility.networks.transformer_body import Kind, load_model
+from utility.networks.transformer_config import TransformerSettings
+from utility.networks.transformer_encoder import outputs_of
+from utility.networks.transformer_net import ConvTransformer, Masking, independent_run, padded_run
+from utility.networks.weights import local_path, read_checkpoint
 
 SELECTIONS = ("hidden_states", "fairseq_layers", "fairseq_layers_before_residual")
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from upstream.blocks.conv_layers import conv_layers
 from upstream.blocks.fairseq_files import FairseqModel
 from utility.errors import CheckpointError, did_you_mean
+from utility.networks.conv_layers import conv_layers
 
 Layers = list[tuple[int, ...]]
 

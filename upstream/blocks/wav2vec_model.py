@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from upstream.blocks.fairseq_files import read_fairseq
 from upstream.blocks.wav2vec_config import Wav2VecConfig, wav2vec_config
 from upstream.blocks.wav2vec_quantizer import ACTIVATIONS, QUANTIZERS
-from upstream.blocks.weights import load_weights, local_path, read_checkpoint
+from utility.networks.weights import load_weights, local_path, read_checkpoint
 
 
 def load_wav2vec(ckpt: str | Path, refresh: bool = False) -> Wav2VecModel:

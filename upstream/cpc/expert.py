@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from upstream.blocks.by_length import UnmaskedUpstream
-from upstream.blocks.waves import check_waves
-from upstream.blocks.weights import load_weights, local_path, read_checkpoint, section
 from utility.errors import CheckpointError
+from utility.features.waves import check_waves
+from utility.networks.by_length import UnmaskedUpstream
+from utility.networks.weights import load_weights, local_path, read_checkpoint, section
 
 from .config import CpcConfig
 from .model import RATE, CpcModel, frames_of, least_samples

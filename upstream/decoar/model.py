@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from upstream.blocks.deltas_cmvn import zero_padding
+from utility.features.deltas_cmvn import zero_padding
 
 
 class Decoar(nn.Module):

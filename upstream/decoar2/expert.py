@@ -10,17 +10,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from upstream.blocks.kaldi import KaldiFeatures
-from upstream.blocks.kaldi_options import KaldiOptions
-from upstream.blocks.transformer_body import build_body
-from upstream.blocks.transformer_config import TransformerSettings
-from upstream.blocks.transformer_encoder import encoder_states
 from upstream.blocks.transformer_family import numbered, refuse_config
-from upstream.blocks.transformer_masks import valid_mask
-from upstream.blocks.transformer_weights import encoder_weights
-from upstream.blocks.weights import load_weights, local_path, read_checkpoint, section
 from upstream.interfaces import UpstreamBase
 from utility.errors import CheckpointError
+from utility.features.kaldi import KaldiFeatures
+from utility.features.kaldi_options import KaldiOptions
+from utility.networks.transformer_body import build_body
+from utility.networks.transformer_config import TransformerSettings
+from utility.networks.transformer_encoder import encoder_states
+from utility.networks.transformer_masks import valid_mask
+from utility.networks.transformer_weights import encoder_weights
+from utility.networks.weights import load_weights, local_path, read_checkpoint, section
 
 STEP = 2  # every second frame of 10 ms is kept
 SIZED_BY = {

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from upstream.blocks.by_length import UnmaskedUpstream
-from upstream.blocks.conv_layers import frames_of, least_samples
 from upstream.blocks.fairseq_files import read_fairseq
 from upstream.blocks.wav2vec_model import load_wav2vec
-from upstream.blocks.waves import check_waves
-from upstream.blocks.weights import local_path, read_checkpoint, section
 from utility.errors import CheckpointError
+from utility.features.waves import check_waves
+from utility.networks.by_length import UnmaskedUpstream
+from utility.networks.conv_layers import frames_of, least_samples
+from utility.networks.weights import local_path, read_checkpoint, section
 
 from .roberta import load_roberta, most_tokens
 from .tokens import PAD, vocabulary_of

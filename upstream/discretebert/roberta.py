@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from transformers import RobertaConfig, RobertaModel
 
-from upstream.blocks.weights import load_weights, renamed
 from utility.errors import CheckpointError
+from utility.networks.weights import load_weights, renamed
 
 from .tokens import PAD
 

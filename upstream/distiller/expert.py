@@ -9,18 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from upstream.blocks.conv_layers import least_samples
-from upstream.blocks.transformer_body import load_model
-from upstream.blocks.transformer_config import TransformerSettings
 from upstream.blocks.transformer_family import refuse_config, samples_per_frame
-from upstream.blocks.transformer_masks import without_padding
-from upstream.blocks.transformer_net import ConvTransformer, independent_run, padded_run
-from upstream.blocks.waves import check_waves
-from upstream.blocks.weights import load_weights, local_path, read_checkpoint, section
 from upstream.interfaces import UpstreamBase
 from utility.errors import CheckpointError
-
-from .head import PredictionHeads
+from utility.features.waves import check_waves
+from utility.networks.conv_layers import least_samples
+from utility.networks.prediction_heads import PredictionHeads
+from utility.networks.transformer_body import load_model
+from utility.networks.transformer_config import TransformerSettings
+from utility.networks.transformer_masks import without_padding
+from utility.networks.transformer_net import ConvTransformer, independent_run, padded_run
+from utility.networks.weights import load_weights, local_path, read_checkpoint, section
 
 ONLY = {"out_layer_type": "expand-last", "task_emb_type": "expand-last", "attention_type": "original"}
 HEAD = "output_layer."

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from upstream.blocks.waves import check_waves, pad_waves
+from utility.features.waves import check_waves, pad_waves
 
 TASK_KEYS = ("PR", "ASR", "QbE", "SID", "ASV", "SD", "ER", "SF", "SE", "SS", "secret")
 WIDTH = 8

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from upstream.blocks.waves import check_waves
 from upstream.interfaces import SAMPLE_RATE, UpstreamBase
 from utility.errors import CheckpointError, UsageError, did_you_mean
+from utility.features.waves import check_waves
 
 from .files import read_config, read_preprocessor
 from .source import Source

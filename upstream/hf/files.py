@@ -9,8 +9,8 @@ from typing import Any
 
 from torch import Tensor
 
-from upstream.blocks.weights import read_checkpoint
 from utility.errors import CheckpointError
+from utility.networks.weights import read_checkpoint
 
 from .source import first_line
 

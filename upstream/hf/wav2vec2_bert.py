@@ -10,10 +10,10 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from upstream.blocks.deltas_cmvn import frame_mask
-from upstream.blocks.kaldi import KaldiFeatures
-from upstream.blocks.kaldi_options import KaldiOptions
 from utility.errors import CheckpointError
+from utility.features.deltas_cmvn import frame_mask
+from utility.features.kaldi import KaldiFeatures
+from utility.features.kaldi_options import KaldiOptions
 
 from .files import CONFIG, read_weights
 from .loading import load_net, make_config

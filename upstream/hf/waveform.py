@@ -12,11 +12,11 @@ import torch.nn.functional as F
 import transformers
 from torch import Tensor
 
-from upstream.blocks.by_length import UnmaskedUpstream
-from upstream.blocks.conv_layers import frames_of, least_samples
-from upstream.blocks.deltas_cmvn import frame_mask
-from upstream.blocks.waves import pad_waves
 from utility.errors import CheckpointError
+from utility.features.deltas_cmvn import frame_mask
+from utility.features.waves import pad_waves
+from utility.networks.by_length import UnmaskedUpstream
+from utility.networks.conv_layers import frames_of, least_samples
 
 from .files import CONFIG, read_weights
 from .loading import load_net, make_config

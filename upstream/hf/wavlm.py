@@ -6,12 +6,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from upstream.blocks.transformer_masks import key_mask
-from upstream.blocks.transformer_parts import RelativeAttention
+from utility.networks.transformer_masks import key_mask
+from utility.networks.transformer_parts import RelativeAttention
 
 
 class FusedAttention(RelativeAttention):
-    """As :class:`upstream.blocks.transformer_parts.RelativeAttention`, with the arguments that Hugging Face's encoder passes."""
+    """As :class:`utility.networks.transformer_parts.RelativeAttention`, with the arguments that Hugging Face's encoder passes."""
 
     def forward(
         self,

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from upstream.blocks.waves import check_waves, pad_waves
 from utility.errors import ConfigError, did_you_mean
 from utility.experiment.config import load_config
+from utility.features.waves import check_waves, pad_waves
 
 LOG_FLOOR = 1e-8
 WINDOWS = {"hann": torch.hann_window, "hamming": torch.hamming_window, "blackman": torch.blackman_window, "ones": torch.ones}

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from upstream.blocks.fields import nested
-from upstream.blocks.spectrogram_bert import SpectrogramBert, TransformerConfig, valid_frames
-from upstream.blocks.weights import load_weights, local_path, read_checkpoint, renamed
 from upstream.interfaces import UpstreamBase
 from utility.errors import CheckpointError, ConfigError
+from utility.features.frames import frames_of
+from utility.networks.fields import nested
+from utility.networks.spectrogram_bert import SpectrogramBert, TransformerConfig, valid_frames
+from utility.networks.weights import load_weights, local_path, read_checkpoint, renamed
 
-from .features import frames_of
 from .options import ExtractionOptions
 
 RULES = [

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upstream.blocks.by_length import UnmaskedUpstream
-from upstream.blocks.conv_layers import frames_of, least_samples
-from upstream.blocks.transformer_masks import key_mask, valid_mask, without_padding
-from upstream.blocks.waves import check_waves, pad_waves
 from utility.errors import UsageError
+from utility.features.waves import check_waves, pad_waves
+from utility.networks.by_length import UnmaskedUpstream
+from utility.networks.conv_layers import frames_of, least_samples
+from utility.networks.transformer_masks import key_mask, valid_mask, without_padding
 
 from .bundles import load_bundle
 

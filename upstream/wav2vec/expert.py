@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from upstream.blocks.by_length import UnmaskedUpstream
-from upstream.blocks.conv_layers import frames_of, least_samples
 from upstream.blocks.wav2vec_model import load_wav2vec
-from upstream.blocks.waves import check_waves
+from utility.features.waves import check_waves
+from utility.networks.by_length import UnmaskedUpstream
+from utility.networks.conv_layers import frames_of, least_samples
 
 
 class UpstreamExpert(UnmaskedUpstream):

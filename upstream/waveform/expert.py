@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from upstream.blocks.waves import check_waves, pad_waves
+from utility.features.waves import check_waves, pad_waves
 
 
 class UpstreamExpert(nn.Module):

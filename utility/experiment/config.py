@@ -214,9 +214,7 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def check_runner(
-    config: Mapping[str, Any], training: bool = True, source: str = "config"
-) -> RunnerConfig:
+def check_runner(config: Mapping[str, Any], training: bool = True, source: str = "config") -> RunnerConfig:
     """Checks and converts the ``runner`` section.
 
     Args:

@@ -1,9 +1,9 @@
 """Files of spoken term detection, as MediaEval's scorer for QUESST reads them (spec: downstream-content.md 5).
 
-    *.stdlist.xml   a system's answer: per query a score and a decision for each document
-    *.tlist.xml     the queries of the evaluation
-    *.ecf.xml       its documents
-    *.rttm          which query occurs in which document (lines LEXEME)
+*.stdlist.xml   a system's answer: per query a score and a decision for each document
+*.tlist.xml     the queries of the evaluation
+*.ecf.xml       its documents
+*.rttm          which query occurs in which document (lines LEXEME)
 """
 
 from __future__ import annotations
@@ -19,9 +19,7 @@ from utility.errors import DataError
 from utility.metrics.detection import Detection
 
 STDLIST = "benchmark.stdlist.xml"
-_HEAD = (
-    '<stdlist termlist_filename="benchmark.stdlist.xml" indexing_time="1.00" language="english" index_size="1" system_id="benchmark">\n'
-)
+_HEAD = '<stdlist termlist_filename="benchmark.stdlist.xml" indexing_time="1.00" language="english" index_size="1" system_id="benchmark">\n'
 _LEXEME_FIELDS = 6
 
 

@@ -14,8 +14,9 @@ from downstream.blocks.speaker_losses import LOSSES
 @pytest.mark.parametrize("case", ["sv_am", "sv_am_small", "sv_aam", "sv_aam_easy", "sv_softmax"])
 def test_recorded_losses(golden, case: str):
     folder = golden(f"tasks/losses/{case}")
-    params, given, expected = json.loads((folder / "params.json").read_text()), *(
-        dict(np.load(folder / f"{name}.npz")) for name in ("inputs", "outputs")
+    params, given, expected = (
+        json.loads((folder / "params.json").read_text()),
+        *(dict(np.load(folder / f"{name}.npz")) for name in ("inputs", "outputs")),
     )
     loss = LOSSES[params["cls"]](**params["kwargs"])
     loss.load_state_dict(torch.load(folder / "state.pt", weights_only=True))

@@ -1,6 +1,6 @@
 """What spoken question answering has to beat: one answer for everything, and a logistic regression that looks at single frames.
 
-    python3 -m tests.downstream.spoken_qa.to_beat NMSQA SPLIT      both on a split, learned from train
+python3 -m tests.downstream.spoken_qa.to_beat NMSQA SPLIT      both on a split, learned from train
 """
 
 from __future__ import annotations

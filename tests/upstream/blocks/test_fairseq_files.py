@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from upstream.blocks.conv_layers import conv_layers, frames_of, least_samples
 from upstream.blocks.fairseq_files import read_fairseq
-from upstream.blocks.weights import read_checkpoint
 from utility.errors import CheckpointError
+from utility.networks.conv_layers import conv_layers, frames_of, least_samples
+from utility.networks.weights import read_checkpoint
 
 WEIGHTS = {"w": torch.ones(2)}
 

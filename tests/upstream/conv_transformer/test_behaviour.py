@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tests.upstream.conv_transformer.cases import CORE, ENTRIES, made
 from tests.upstream.recorded import GOLDEN, ROOT
-from upstream.blocks.transformer_net import independent_run, masked_run
-from upstream.blocks.waves import WaveError
+from utility.features.waves import WaveError
+from utility.networks.transformer_net import independent_run, masked_run
 
 CLOSE = {"rtol": 1e-4, "atol": 2e-5}
 LENGTHS = (6100, 2600, 4520, 2600, 800)

@@ -11,10 +11,10 @@ import torch
 
 from tests.upstream.conv_transformer.cases import ENTRIES
 from tests.upstream.recorded import GOLDEN
-from upstream.blocks.transformer_config import TransformerSettings
 from upstream.registry import build
 from utility.errors import CheckpointError, UnknownNameError, UsageError
 from utility.experiment.unpickle import load_foreign
+from utility.networks.transformer_config import TransformerSettings
 
 HUBERT = GOLDEN / "hubert_multilabel" / "ckpt.pt"
 EVERY_LOADER = sorted(set(ENTRIES.values()))

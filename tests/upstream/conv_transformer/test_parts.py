@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from upstream.blocks.transformer_masks import grouped_frames, key_mask, valid_mask, without_padding
-from upstream.blocks.transformer_parts import RelativeAttention, relative_bucket
+from utility.networks.transformer_masks import grouped_frames, key_mask, valid_mask, without_padding
+from utility.networks.transformer_parts import RelativeAttention, relative_bucket
 
 
 @given(st.lists(st.integers(400, 5000), min_size=1, max_size=5), st.integers(1, 12))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
+from utility.networks.prediction_heads import PredictionHeads
 
-from upstream.blocks.transformer_body import build_body
-from upstream.blocks.transformer_config import TransformerSettings
-from upstream.distiller.head import PredictionHeads
 from upstream.registry import ROOT, entries
+from utility.networks.transformer_body import build_body
+from utility.networks.transformer_config import TransformerSettings
 
 LARGE = {"encoder_embed_dim": 1024, "encoder_ffn_embed_dim": 4096, "encoder_layers": 24, "encoder_attention_heads": 16}
 NORMED = {"extractor_mode": "layer_norm", "layer_norm_first": True}

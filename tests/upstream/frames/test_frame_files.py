@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from tests.upstream.frames.tiny import FBANK, KALDI, MEL, bert, content, saved
-from upstream.blocks.feature_config import kaldi_features, spectral_features
-from upstream.blocks.fields import filled, nested
-from upstream.blocks.hamming_fbank import hamming_fbank
 from upstream.registry import build, find
 from utility.errors import CheckpointError, ConfigError, UsageError
+from utility.features.feature_config import kaldi_features, spectral_features
+from utility.features.hamming_fbank import hamming_fbank
+from utility.networks.fields import filled, nested
 
 BERTS = ["logMelBase_T_AdamW_b32_200k_100hr", "logMelBase_T_AdamW_b32_1m_960hr", "logMelBase_T_AdamW_b32_1m_960hr_drop1"]
 NAMES = {
@@ -118,7 +118,7 @@ def test_impossible_extraction_options(text, sentence, tmp_path):
 
 
 def test_apc_of_fewer_layers_shows_what_it_has(wavs, tmp_path):
-    from upstream.blocks.apc import Apc, ApcConfig
+    from utility.networks.apc import Apc, ApcConfig
 
     made = content("apc")
     made["config"]["model"]["paras"]["num_layers"] = 1

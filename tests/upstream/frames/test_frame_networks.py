@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from tests.upstream.frames.tiny import APC, NPC, VQ_APC, shaken
-from upstream.blocks.apc import Apc, ApcConfig
-from upstream.blocks.npc import Npc, NpcConfig
-from upstream.blocks.spectrogram_bert import SpectrogramBert, SpectrogramHead, TransformerConfig, sinusoids
-from upstream.blocks.vector_quantizer import GroupedQuantizer, QuantizerConfig, VectorQuantizer
 from upstream.decoar.model import Decoar, reversed_items
+from utility.networks.apc import Apc, ApcConfig
+from utility.networks.npc import Npc, NpcConfig
+from utility.networks.spectrogram_bert import SpectrogramBert, SpectrogramHead, TransformerConfig, sinusoids
+from utility.networks.vector_quantizer import GroupedQuantizer, QuantizerConfig, VectorQuantizer
 
 VQ_OF_APC = QuantizerConfig([512], [512], 0.5)
 VQ_OF_NPC = QuantizerConfig([64] * 4, [128] * 4, 1.0)

@@ -10,9 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from upstream.blocks.apc import Apc, ApcConfig
-from upstream.blocks.npc import Npc, NpcConfig
-from upstream.blocks.spectrogram_bert import SpectrogramBert, SpectrogramHead, TransformerConfig
+from utility.networks.apc import Apc, ApcConfig
+from utility.networks.npc import Npc, NpcConfig
+from utility.networks.spectrogram_bert import SpectrogramBert, SpectrogramHead, TransformerConfig
 
 FBANK = {"feat_type": "fbank", "feat_dim": 80, "frame_length": 25, "frame_shift": 10, "decode_wav": False, "cmvn": True}
 APC = {"num_layers": 3, "hidden_size": 16, "dropout": 0.1, "residual": True}

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from tests.upstream.hf.tiny import FEATURES, MODELS, WINDOW, waves
-from upstream.blocks.waves import WaveError
 from upstream.interfaces import Featurizer
 from upstream.registry import build
+from utility.features.waves import WaveError
 
 CLOSE = {"rtol": 1e-4, "atol": 2e-5}
 LENGTHS = (6100, 2600, 4520, 2600, 800)

@@ -13,14 +13,32 @@ from transformers import SeamlessM4TFeatureExtractor, Wav2Vec2FeatureExtractor, 
 WINDOW = 16000  # samples of a window of the tiny Whisper
 _LAYERS = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 24, "layerdrop": 0.5}
 _CONVOLUTIONS = {
-    "conv_dim": (8,) * 7, "conv_stride": (5, 2, 2, 2, 2, 2, 2), "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
-    "num_conv_pos_embeddings": 16, "num_conv_pos_embedding_groups": 4, "mask_time_prob": 0.5, "vocab_size": 12,
+    "conv_dim": (8,) * 7,
+    "conv_stride": (5, 2, 2, 2, 2, 2, 2),
+    "conv_kernel": (10, 3, 3, 3, 3, 2, 2),
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 4,
+    "mask_time_prob": 0.5,
+    "vocab_size": 12,
 }
 _STABLE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer"}
 _WHISPER = {
-    "d_model": 16, "encoder_layers": 3, "decoder_layers": 1, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
-    "encoder_ffn_dim": 24, "decoder_ffn_dim": 24, "max_source_positions": WINDOW // 320, "max_target_positions": 9, "vocab_size": 12,
-    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1, "encoder_layerdrop": 0.5, "num_mel_bins": 80,
+    "d_model": 16,
+    "encoder_layers": 3,
+    "decoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "decoder_attention_heads": 2,
+    "encoder_ffn_dim": 24,
+    "decoder_ffn_dim": 24,
+    "max_source_positions": WINDOW // 320,
+    "max_target_positions": 9,
+    "vocab_size": 12,
+    "pad_token_id": 0,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "decoder_start_token_id": 1,
+    "encoder_layerdrop": 0.5,
+    "num_mel_bins": 80,
 }
 _BERT = {"feature_projection_input_dim": 160, "mask_time_prob": 0.5, "conv_depthwise_kernel_size": 5, "vocab_size": 12}
 MODELS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from tests.upstream.recorded import Case, assert_close, manifest
-from upstream.blocks.transformer_weights import body_weights
-from upstream.blocks.waves import WaveError
-from upstream.blocks.weights import read_checkpoint
 from upstream.registry import build
 from utility.errors import CheckpointError, MissingDependencyError, UnknownNameError, UsageError
+from utility.features.waves import WaveError
+from utility.networks.transformer_weights import body_weights
+from utility.networks.weights import read_checkpoint
 
 torchaudio = pytest.importorskip("torchaudio")
 pipelines = pytest.importorskip("torchaudio.pipelines")

@@ -14,7 +14,7 @@ from utility import check_upstream
 RIGHT = """
 import torch
 from torch import nn
-from upstream.blocks.waves import check_waves, pad_waves
+from utility.features.waves import check_waves, pad_waves
 
 class UpstreamExpert(nn.Module):
     batch_independent = True

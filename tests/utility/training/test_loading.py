@@ -112,8 +112,8 @@ def test_ranks_share_an_iterable_dataset_evenly_in_training(dataset, world, roun
     get = lambda: DataLoader(dataset, batch_size=4, collate_fn=collate)  # noqa: E731
     whole = [items for items, _ in read(get, place())]
     for rank in range(world):
-        assert [items for items, _ in read(get, place(rank=rank, world=world))] == whole[rank :: world][:rounds]
-        assert [items for items, _ in read(get, place(rank=rank, world=world, skip=1))] == whole[rank :: world][1:rounds]
+        assert [items for items, _ in read(get, place(rank=rank, world=world))] == whole[rank::world][:rounds]
+        assert [items for items, _ in read(get, place(rank=rank, world=world, skip=1))] == whole[rank::world][1:rounds]
         expected = open_pass(get, place(rank=rank, world=world)).expected
         assert expected == (rounds if isinstance(dataset, SizedStream) else None)
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from upstream.blocks.feature_config import kaldi_features, spectral_features
-from upstream.blocks.waves import check_waves, pad_waves
 from utility.errors import ConfigError
+from utility.features.feature_config import kaldi_features, spectral_features
+from utility.features.waves import check_waves, pad_waves
 
 LEVEL_EPS = 1e-10
 TARGET_LEVEL = -25

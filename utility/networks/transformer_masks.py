@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from upstream.blocks.deltas_cmvn import frame_mask
+from utility.features.deltas_cmvn import frame_mask
 
 
 def grouped_frames(samples: Sequence[int], frames: int) -> list[int]:

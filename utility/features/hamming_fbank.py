@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from upstream.blocks.kaldi import KaldiFeatures
-from upstream.blocks.kaldi_options import KaldiOptions
 from utility.errors import ConfigError
+from utility.features.kaldi import KaldiFeatures
+from utility.features.kaldi_options import KaldiOptions
 
 BANDS = 80
 NOT_KALDI = ("feat_type", "feat_dim", "decode_wav", "cmvn")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from upstream.blocks.by_length import UnmaskedUpstream, run_by_length
+from utility.networks.by_length import UnmaskedUpstream, run_by_length
 
 WAVS = [torch.arange(1.0, n + 1) * sign for n, sign in ((3, 1), (2, 1), (3, -1), (5, 1), (2, -1))]
 

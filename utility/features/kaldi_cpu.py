@@ -10,9 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from upstream.blocks.kaldi_batch import assembled, log_energy, mirrored, tables
-from upstream.blocks.kaldi_options import LOG_FLOOR, KaldiOptions
-from upstream.blocks.power_cpu import BLOCK, PowerSpectra, Space
+from utility.features.kaldi_batch import assembled, log_energy, mirrored, tables
+from utility.features.kaldi_options import LOG_FLOOR, KaldiOptions
+from utility.features.power_cpu import BLOCK, PowerSpectra, Space
 
 
 class CpuKaldi:

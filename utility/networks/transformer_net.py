@@ -8,12 +8,12 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from upstream.blocks.by_length import run_by_length
-from upstream.blocks.conv_layers import frames_of
-from upstream.blocks.transformer_config import TransformerSettings
-from upstream.blocks.transformer_encoder import called, encoder_states, with_final_norm
-from upstream.blocks.transformer_masks import grouped_frames, valid_mask, without_padding
-from upstream.blocks.waves import pad_waves
+from utility.features.waves import pad_waves
+from utility.networks.by_length import run_by_length
+from utility.networks.conv_layers import frames_of
+from utility.networks.transformer_config import TransformerSettings
+from utility.networks.transformer_encoder import called, encoder_states, with_final_norm
+from utility.networks.transformer_masks import grouped_frames, valid_mask, without_padding
 
 Masking = Literal["convolutions", "groups"]
 Run = Callable[[Tensor, Tensor | None], Sequence[Tensor]]
@@ -24,10 +24,10 @@ class ConvTransformer(nn.Module):
     """A net with what is done around it.
 
     Args:
-        model: of :func:`upstream.blocks.transformer_body.build_body`.
+        model: of :func:`utility.networks.transformer_body.build_body`.
         settings: of the net.
         masking: which frames of a padded batch are valid, ``"convolutions"`` (those that the convolutions give an item alone) or
-            ``"groups"`` (:func:`upstream.blocks.transformer_masks.grouped_frames`).
+            ``"groups"`` (:func:`utility.networks.transformer_masks.grouped_frames`).
         feature_grad_mult: scales the gradient that reaches the convolutions; with 0 they are frozen.
         gradient_checkpointing: recompute activations in the backward pass of train mode, for memory.
     """

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upstream.blocks.fields import filled, not_positive
+from utility.networks.fields import filled, not_positive
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from upstream.blocks.weights import load_weights, renamed
+from utility.networks.weights import load_weights, renamed
 
 _PREFIX = re.compile(r"^(w2v_encoder\.)?(w2v_model\.)?")
 _BODY = ("feature_extractor.", "layer_norm.", "post_extract_proj.", "encoder.")

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from upstream.blocks.transformer_masks import key_mask, without_padding
-from upstream.blocks.transformer_parts import RelativeAttention
+from utility.networks.transformer_masks import key_mask, without_padding
+from utility.networks.transformer_parts import RelativeAttention
 
 
 def encoder_states(encoder: nn.Module, x: Tensor, valid: Tensor | None, norm_first: bool, recompute: bool = False) -> list[Tensor]:

@@ -10,13 +10,13 @@ import warnings
 import pytest
 import torch
 
-from upstream.blocks.deltas_cmvn import add_deltas, cmvn
-from upstream.blocks.kaldi import KaldiFeatures, fbank, mfcc, spectrogram
-from upstream.blocks.kaldi_batch import BatchKaldi
-from upstream.blocks.kaldi_options import WINDOWS, KaldiOptions
-from upstream.blocks.threads import use_threads
 from upstream.registry import build
 from utility.errors import ConfigError, DataError
+from utility.features.deltas_cmvn import add_deltas, cmvn
+from utility.features.kaldi import KaldiFeatures, fbank, mfcc, spectrogram
+from utility.features.kaldi_batch import BatchKaldi
+from utility.features.kaldi_options import WINDOWS, KaldiOptions
+from utility.features.threads import use_threads
 
 FRAME_VARIANTS = [
     {},

@@ -14,11 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upstream.blocks.deltas_cmvn import add_deltas, cmvn
-from upstream.blocks.deltas_cmvn_cpu import fill_deltas, normalise
-from upstream.blocks.power_cpu import BLOCK, PowerSpectra
-from upstream.blocks.threads import in_threads
 from utility.errors import ConfigError, DataError, did_you_mean
+from utility.features.deltas_cmvn import add_deltas, cmvn
+from utility.features.deltas_cmvn_cpu import fill_deltas, normalise
+from utility.features.power_cpu import BLOCK, PowerSpectra
+from utility.features.threads import in_threads
 
 EPS = 1e-10
 MFCC_BANDS = 128

@@ -12,13 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from upstream.blocks.deltas_cmvn import add_deltas, cmvn, zero_padding
-from upstream.blocks.deltas_cmvn_cpu import fill_deltas, normalise
-from upstream.blocks.kaldi_batch import BatchKaldi
-from upstream.blocks.kaldi_cpu import CpuKaldi
-from upstream.blocks.kaldi_options import KaldiOptions
-from upstream.blocks.threads import in_threads
-from upstream.blocks.waves import check_waves
+from utility.features.deltas_cmvn import add_deltas, cmvn, zero_padding
+from utility.features.deltas_cmvn_cpu import fill_deltas, normalise
+from utility.features.kaldi_batch import BatchKaldi
+from utility.features.kaldi_cpu import CpuKaldi
+from utility.features.kaldi_options import KaldiOptions
+from utility.features.threads import in_threads
+from utility.features.waves import check_waves
 
 
 class KaldiFeatures:

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from upstream.blocks.kaldi import KaldiFeatures
-from upstream.blocks.kaldi_options import OPTIONS, KaldiOptions
-from upstream.blocks.spectral import FeatureSpec, SpectralFeatures
 from utility.errors import ConfigError, did_you_mean
+from utility.features.kaldi import KaldiFeatures
+from utility.features.kaldi_options import OPTIONS, KaldiOptions
+from utility.features.spectral import FeatureSpec, SpectralFeatures
 
 KALDI_KEYS = ("kaldi", "delta", "cmvn")
 SPECTRAL_KEYS = ("win_ms", "hop_ms", "n_freq", "n_mels", "n_mfcc")

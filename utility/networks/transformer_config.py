@@ -11,8 +11,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from upstream.blocks.conv_layers import conv_layers
 from utility.errors import CheckpointError, did_you_mean
+from utility.networks.conv_layers import conv_layers
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upstream.blocks.deltas_cmvn import frame_mask
-from upstream.blocks.fields import filled, nested, not_a_share, not_among, not_positive
-from upstream.blocks.vector_quantizer import GroupedQuantizer, QuantizerConfig
+from utility.features.deltas_cmvn import frame_mask
+from utility.networks.fields import filled, nested, not_a_share, not_among, not_positive
+from utility.networks.vector_quantizer import GroupedQuantizer, QuantizerConfig
 
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from torch import Tensor
 
-from upstream.blocks.deltas_cmvn import EPS
+from utility.features.deltas_cmvn import EPS
 
 
 def fill_deltas(rows: Tensor, width: int, order: int, win_length: int) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upstream.blocks.deltas_cmvn import zero_padding
-from upstream.blocks.fields import filled, nested, not_a_share, not_positive
-from upstream.blocks.vector_quantizer import GroupedQuantizer, QuantizerConfig
+from utility.features.deltas_cmvn import zero_padding
+from utility.networks.fields import filled, nested, not_a_share, not_positive
+from utility.networks.vector_quantizer import GroupedQuantizer, QuantizerConfig
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ import torch
 import transformers
 from torch import Tensor, nn
 
-from upstream.blocks.transformer_config import TransformerSettings
-from upstream.blocks.transformer_parts import RelativeAttention, deep_position_conv
-from upstream.blocks.transformer_weights import load_body
+from utility.networks.transformer_config import TransformerSettings
+from utility.networks.transformer_parts import RelativeAttention, deep_position_conv
+from utility.networks.transformer_weights import load_body
 
 Kind = Literal["wav2vec2", "hubert", "unispeech-sat"]
 # Their modules are imported here and now. transformers would do so at the first use, which is on the meta device, and what they import with
@@ -29,7 +29,7 @@ def build_body(settings: TransformerSettings, kind: Kind, projection_norm: bool 
         projection_norm: False leaves out the layer norm before the projection; the kind must be ``"hubert"``.
 
     Returns:
-        ``feature_extractor``, ``feature_projection`` and ``encoder``, to be driven by :mod:`upstream.blocks.transformer_encoder`.
+        ``feature_extractor``, ``feature_projection`` and ``encoder``, to be driven by :mod:`utility.networks.transformer_encoder`.
     """
     named = "wav2vec2-conformer" if settings.conformer else "wavlm" if settings.relative_position_embedding else kind
     # transformers has no fused attention for WavLM: ours (RelativeAttention) takes its place below

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from upstream.blocks.waves import pad_waves
+from utility.features.waves import pad_waves
 
 
 def run_by_length(run: Callable[[Tensor], Any], wavs: Sequence[Tensor]) -> Any:

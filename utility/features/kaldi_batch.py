@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from upstream.blocks.kaldi_options import LOG_FLOOR, KaldiOptions, cosine_transform, mel_bank, window
-from upstream.blocks.waves import pad_waves
+from utility.features.kaldi_options import LOG_FLOOR, KaldiOptions, cosine_transform, mel_bank, window
+from utility.features.waves import pad_waves
 
 
 class BatchKaldi:

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from upstream.blocks.deltas_cmvn import frame_mask
-from upstream.blocks.fields import filled, not_a_share, not_among, not_positive
+from utility.features.deltas_cmvn import frame_mask
+from utility.networks.fields import filled, not_a_share, not_among, not_positive
 
 ACTIVATIONS = {"gelu": F.gelu, "relu": F.relu, "swish": F.silu}
 MASKED = -10000.0  # added to the scores of frames that are not attended to
