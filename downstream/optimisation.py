@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from utility.errors import CheckpointError, ConfigError, ToolkitError
 from utility.training.distributed import Team
+from utility.training.fine_tuning import FineTuning
 from utility.training.optimizers import build_optimizer
 from utility.training.schedulers import build_scheduler
 
@@ -26,7 +27,7 @@ class Optimisation:
 
     Args:
         config: the whole config (``optimizer`` and, optionally, ``scheduler``).
-        modules: the trainable modules in their order.
+        modules: the trainable modules in their order, by name.
         groups: the task's own parameter groups; None = one group of everything.
         team: the processes whose gradients are averaged.
         total_steps, total_epochs: length of the run; a schedule counted in epochs needs the latter.
@@ -44,7 +45,7 @@ class Optimisation:
     def __init__(
         self,
         config: Mapping[str, Any],
-        modules: Sequence[nn.Module],
+        modules: Mapping[str, nn.Module],
         groups: list[dict[str, Any]] | None,
         team: Team,
         total_steps: int,
@@ -55,11 +56,18 @@ class Optimisation:
     ):
         self.team, self.accumulate, self.clipping = team, accumulate, clipping
         self.own_groups = groups is not None
-        self.optimizer = build_optimizer(config["optimizer"], modules, groups, total_steps)
+        upstream = modules.get("Upstream")
+        tuning = FineTuning.of(config["optimizer"])
+        if self.own_groups and tuning.lr is not None:
+            raise ConfigError("upstream_lr has no place here: this task has learning rates of its own for each part", "optimizer")
+        self.optimizer = build_optimizer(config["optimizer"], list(modules.values()), _trained(groups, upstream), total_steps, upstream)
         self.parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         schedule = dict(config.get("scheduler") or {})
         self.by_epoch = _moves_by_epoch(schedule, total_epochs)
         self.scheduler = build_scheduler(self.optimizer, total_epochs if self.by_epoch else total_steps, schedule) if schedule else None
+        last = self.optimizer.param_groups[-1]
+        if tuning.lr is not None and not self.own_groups and last.get("initial_lr", last["lr"]) != tuning.lr:
+            raise ConfigError("upstream_lr has no place here: this schedule sets the learning rates itself", "optimizer")
         self.scaler = torch.amp.GradScaler("cuda") if scale_loss else None
         self.grad_norm, self.lr = 0.0, self.optimizer.param_groups[0]["lr"]
         self.skipped = 0
@@ -159,6 +167,14 @@ class Optimisation:
                     self.scheduler.step()
             except ValueError as error:
                 raise ConfigError(f"the schedule does not reach step {position}, where the run stands: {error}", "scheduler") from error
+
+
+def _trained(groups: list[dict[str, Any]] | None, upstream: nn.Module | None) -> list[dict[str, Any]] | None:
+    """A task's own groups without what is frozen of the upstream."""
+    frozen = {p for p in upstream.parameters() if not p.requires_grad} if upstream is not None else set()
+    if groups is None or not frozen:
+        return groups
+    return [{**group, "params": [p for p in group["params"] if p not in frozen]} for group in groups]
 
 
 def _moves_by_epoch(schedule: dict[str, Any], total_epochs: int | None) -> bool:

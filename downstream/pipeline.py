@@ -17,9 +17,11 @@ from downstream import stored
 from downstream.interfaces import DownstreamBase
 from upstream import registry
 from upstream.featurizer import Featurizer
-from utility.errors import CheckpointError, DataError, UnknownNameError, UsageError
+from utility.errors import CheckpointError, ConfigError, DataError, UnknownNameError, UsageError
 from utility.experiment.experiment import Experiment
 from utility.experiment.plugins import load_plugin
+from utility.training.fields import plain
+from utility.training.fine_tuning import FineTuning
 from utility.training.loading import Pass, Place, open_pass
 from utility.training.packing import Extracted, as_waveform, naming
 from utility.training.seeding import Stream
@@ -28,6 +30,7 @@ from utility.training.specaug import SpecAug
 log = logging.getLogger(__name__)
 
 EXTRA_STATE = "_extra_state"  # torch's name for it in a state dict
+_UPSTREAM_FLAGS = {"ckpt": "-k", "model_config": "-g", "refresh": "-r"}
 
 
 class Pipeline:
@@ -49,9 +52,7 @@ class Pipeline:
         stored.check(experiment)
         self.device = device
         self.amp = _autocast_type(experiment.runner, device)
-        self.upstream = registry.build(
-            args["upstream"], ckpt=args["upstream_ckpt"], model_config=args["upstream_model_config"], refresh=args["upstream_refresh"]
-        ).to(device)
+        self.upstream = _build_upstream(experiment).to(device)
         self.featurizer = Featurizer(
             self.upstream,
             feature_selection=args["upstream_feature_selection"],
@@ -66,6 +67,10 @@ class Pipeline:
         self.trainable = {"Featurizer": self.featurizer, "Downstream": self.downstream}
         if args["upstream_trainable"]:
             self.trainable = {"Upstream": self.upstream, **self.trainable}
+        if training:
+            tuning = FineTuning.of(config["optimizer"])
+            tuning.check_use(trained=args["upstream_trainable"])
+            tuning.hold(self.upstream)
         begins = training and not experiment.resumes
         self.load(_without_memory(self.downstream, experiment.state) if begins else experiment.state, experiment.checkpoint)
         if experiment.runner.compile:
@@ -191,6 +196,15 @@ def _misfit(error: RuntimeError, state: Mapping[str, Any]) -> str:
     args = state.get("Args") or {}
     trained = f"; it was trained with -u {args['upstream']} -d {args['downstream']}" if {"upstream", "downstream"} <= set(args) else ""
     return f"{faults[0] if faults else error}{more}{trained}"
+
+
+def _build_upstream(experiment: Experiment) -> nn.Module:
+    """Constructs the upstream with what the command line and the config's ``upstream_options`` say."""
+    args, options = experiment.args, experiment.config.get("upstream_options") or {}
+    if taken := [name for name in options if name in _UPSTREAM_FLAGS]:
+        raise ConfigError(f"{taken[0]} is given by {_UPSTREAM_FLAGS[taken[0]]}", "upstream_options")
+    given = {name: args[f"upstream_{name}"] for name in _UPSTREAM_FLAGS}
+    return registry.build(args["upstream"], **given, **{name: plain(value) for name, value in options.items()})
 
 
 def _build_task(experiment: Experiment, featurizer: Featurizer, training: bool) -> nn.Module:

@@ -11,7 +11,7 @@ from utility.training.fields import plain
 from utility.training.optimizers import remembered
 
 # What has a state of its own in the checkpoint, or is counted by one, stays what it is.
-FIXED = {"optimizer": ("name", "torch_optim_name"), "scheduler": ("name", "torch_scheduler_name", "interval")}
+FIXED = {"optimizer": ("name", "torch_optim_name", "upstream_freeze"), "scheduler": ("name", "torch_scheduler_name", "interval")}
 LENGTH = ("total_steps", "total_epochs", "gradient_accumulate_steps")  # of the run, hence of a schedule
 
 
@@ -38,6 +38,8 @@ def settings_changed(stored: Mapping[str, Any], config: Mapping[str, Any], own_g
     """
     for section in FIXED:
         _refuse_another_kind(section, _section(stored, section), _section(config, section))
+    if ("upstream_lr" in _section(stored, "optimizer")) != ("upstream_lr" in _section(config, "optimizer")):
+        raise ConfigError("optimizer.upstream_lr can be changed on a resume, but not begin or end (-i starts a new run with the weights)")
     _refuse_another_memory(_section(stored, "optimizer"), _section(config, "optimizer"))
     sections = (*FIXED, *(("downstream_expert",) if own_groups else ()))
     before, now = ([_section(c, "runner").get(name) for name in LENGTH] for c in (stored, config))

@@ -111,7 +111,7 @@ class Trainer:
         groups = getattr(self.pipeline.downstream, "param_groups", lambda modules: None)(self.pipeline.trainable)
         return Optimisation(
             self.experiment.config,
-            list(self.pipeline.trainable.values()),
+            self.pipeline.trainable,
             groups,
             self.team,
             self.periods.total_steps,

@@ -118,8 +118,8 @@ _OPTIONS: dict[str, list[_Option]] = {
         _Option(("-v", "--downstream_variant"), None, "handed to the task, e.g. the test fold of emotion", {"metavar": "TEXT"}),
     ],
     "upstream": [
-        _Option(("-u", "--upstream"), None, "name of the representation, or a folder with an expert.py", {"metavar": "NAME"}),
-        _Option(("-k", "--upstream_ckpt"), None, "path or URL of its checkpoint", {"metavar": "PATH_OR_URL"}),
+        _Option(("-u", "--upstream"), None, "name of the representation, NAME:CKPT, or a folder with an expert.py", {"metavar": "NAME"}),
+        _Option(("-k", "--upstream_ckpt"), None, "path or URL of its checkpoint (hf: a hub id or a folder)", {"metavar": "PATH_OR_URL"}),
         _Option(
             ("-g", "--upstream_model_config", "--upstream_config"),
             None,

@@ -15,7 +15,7 @@ from utility.experiment.command_line import option_names
 from utility.experiment.dialect import Loader
 from utility.experiment.literal import parse_literal
 
-SECTIONS = ("runner", "optimizer", "scheduler", "specaug", "downstream_expert")
+SECTIONS = ("runner", "optimizer", "scheduler", "specaug", "upstream_options", "downstream_expert")
 GIVEN_BY_THE_RUNNER = ("upstream_dim", "upstream_rate")
 _MOST_VALUES = 100_000
 

@@ -11,7 +11,8 @@
 ``Lamb_with_schedule``      the same
 ==========================  =============================================================================================
 
-S3PRL drops all fields of ``Adam`` and ``AdamW`` but lr without a word; here they are honoured.
+S3PRL drops all fields of ``Adam`` and ``AdamW`` but lr without a word; here they are honoured. ``upstream_lr`` and ``upstream_freeze`` go
+with each of them, see :mod:`utility.training.fine_tuning`.
 """
 
 from __future__ import annotations
@@ -26,15 +27,21 @@ from torch import nn
 from utility.errors import ConfigError, UnknownNameError
 from utility.training.adam_variants import AdamW, BertAdam, Lamb
 from utility.training.fields import check_fields, check_finite, check_numbers, keywords_of, plain
+from utility.training.fine_tuning import FIELDS, FineTuning
 
 _NO_DECAY = ("bias", "LayerNorm.weight")
 _NEEDS_MORE = {"LBFGS": "evaluates the loss several times an update", "SparseAdam": "takes sparse gradients only"}
 
 _Groups = list[dict[str, Any]]
+_Part = tuple[list[tuple[str, nn.Parameter]], dict[str, Any]]  # parameters by name, and what their group has of its own
 
 
 def build_optimizer(
-    config: Mapping[str, Any], modules: Sequence[nn.Module] | None, groups: _Groups | None, total_steps: int
+    config: Mapping[str, Any],
+    modules: Sequence[nn.Module] | None,
+    groups: _Groups | None,
+    total_steps: int,
+    upstream: nn.Module | None = None,
 ) -> torch.optim.Optimizer:
     """The optimizer that a config's ``optimizer`` section describes.
 
@@ -45,12 +52,15 @@ def build_optimizer(
         groups: ready groups (``{"params": [...], "lr": ...}``), used in place of ``modules`` unless None; fields that a group lacks come
             from ``config``.
         total_steps: updates of the whole run, for the optimizers with a built-in schedule.
+        upstream: which of the modules ``upstream_lr`` and ``upstream_freeze`` speak of; with a rate of its own it comes last, in groups of
+            its own.
 
     Raises:
         UnknownNameError: no such optimizer.
         ConfigError: unknown, missing or impossible fields, or nothing to train.
     """
-    fields = {name: plain(value) for name, value in config.items()}
+    tuning = FineTuning.of(config)
+    fields = {name: plain(value) for name, value in config.items() if name not in FIELDS}
     if "name" not in fields:
         raise ConfigError("field 'name' is missing", "optimizer")
     name = fields.pop("name")
@@ -59,9 +69,10 @@ def build_optimizer(
     check_finite(fields, source=f"optimizer {name}")
     if groups is not None:
         groups = [{**group, "params": list(group["params"])} for group in groups]
-    if not (any(group["params"] for group in groups) if groups is not None else list(_named_parameters(modules or ()))):
+    parts = [] if groups is not None else _parts(modules or (), upstream, tuning)
+    if not any(group["params"] for group in groups or ()) and not any(named for named, _ in parts):
         raise ConfigError("there is no parameter to train", "optimizer")
-    return _BUILDERS[name](fields, modules, groups, total_steps)
+    return _BUILDERS[name](fields, parts, groups, total_steps)
 
 
 def remembered(config: Mapping[str, Any], total_steps: int) -> set[str]:
@@ -86,13 +97,13 @@ def _plain_class(
     make: type[torch.optim.Optimizer],
     label: str,
     fields: dict[str, Any],
-    modules: Sequence[nn.Module] | None,
+    parts: Sequence[_Part],
     groups: _Groups | None,
     total_steps: int,
 ) -> torch.optim.Optimizer:
     label = f"optimizer {label}"
     check_fields(fields, keywords_of(make, besides=["params"]), source=label)
-    return _build(make, groups or [{"params": [param for _, param in _named_parameters(modules)]}], fields, label)
+    return _build(make, groups or [{"params": [param for _, param in named], **own} for named, own in parts], fields, label)
 
 
 def _adam(fields: dict[str, Any], *rest: Any) -> torch.optim.Optimizer:
@@ -117,7 +128,7 @@ def _scheduled(
     label: str,
     own: dict[str, Any],
     fields: dict[str, Any],
-    modules: Sequence[nn.Module] | None,
+    parts: Sequence[_Part],
     groups: _Groups | None,
     total_steps: int,
 ) -> torch.optim.Optimizer:
@@ -126,25 +137,40 @@ def _scheduled(
     warmup = fields.get("warmup_proportion", 0.07)
     if not isinstance(warmup, int | float) or not 0 <= warmup < 1:
         raise ConfigError(f"warmup_proportion must be a number from 0 to below 1, not {warmup!r}", label)
-    return _build(make, groups or _decay_groups(modules, fields), {**own, **fields, "total_steps": total_steps}, label)
+    return _build(make, groups or _decay_groups(parts, fields), {**own, **fields, "total_steps": total_steps}, label)
 
 
-def _decay_groups(modules: Sequence[nn.Module], fields: dict[str, Any]) -> _Groups:
-    """Decayed parameters first, then biases and layer norms."""
-    named = list(_named_parameters(modules))
-    decayed = [param for name, param in named if not any(part in name for part in _NO_DECAY)]
-    spared = [param for name, param in named if any(part in name for part in _NO_DECAY)]
-    return [{"params": decayed, "weight_decay": fields.get("weight_decay", 0.01)}, {"params": spared, "weight_decay": 0.0}]
+def _decay_groups(parts: Sequence[_Part], fields: dict[str, Any]) -> _Groups:
+    """Of each part the decayed parameters first, then biases and layer norms."""
+    groups = []
+    for named, own in parts:
+        decayed = [param for name, param in named if not any(part in name for part in _NO_DECAY)]
+        spared = [param for name, param in named if any(part in name for part in _NO_DECAY)]
+        groups += [
+            {"params": decayed, "weight_decay": fields.get("weight_decay", 0.01), **own},
+            {"params": spared, "weight_decay": 0.0, **own},
+        ]
+    return groups
 
 
-def _named_parameters(modules: Sequence[nn.Module]) -> Iterator[tuple[str, nn.Parameter]]:
+def _parts(modules: Sequence[nn.Module], upstream: nn.Module | None, tuning: FineTuning) -> list[_Part]:
+    """What is trained: all of it in one part, or an upstream with a rate of its own behind the rest."""
+    frozen = tuning.frozen(upstream) if upstream is not None else set()
+    named: list[_Part] = [([], {}), ([], {"lr": tuning.lr})]
+    for module, name, param in _named_parameters(modules):
+        if module is not upstream or name not in frozen:
+            named[module is upstream and tuning.lr is not None][0].append((name, param))
+    return [part for part in named if part[0]]
+
+
+def _named_parameters(modules: Sequence[nn.Module]) -> Iterator[tuple[nn.Module, str, nn.Parameter]]:
     """Names and parameters in order, one that several modules share once."""
     seen = set()
     for module in modules:
         for name, param in module.named_parameters():
             if param not in seen:
                 seen.add(param)
-                yield name, param
+                yield module, name, param
 
 
 _BUILDERS: dict[str, Callable[..., torch.optim.Optimizer]] = {

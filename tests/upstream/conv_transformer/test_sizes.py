@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from utility.networks.prediction_heads import PredictionHeads
 
 from upstream.registry import ROOT, entries
+from utility.networks.prediction_heads import PredictionHeads
 from utility.networks.transformer_body import build_body
 from utility.networks.transformer_config import TransformerSettings
 
