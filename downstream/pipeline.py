@@ -52,7 +52,7 @@ class Pipeline:
         stored.check(experiment)
         self.device = device
         self.amp = _autocast_type(experiment.runner, device)
-        self.upstream = _build_upstream(experiment).to(device)
+        self.upstream = build_upstream(args, config).to(device)
         self.featurizer = Featurizer(
             self.upstream,
             feature_selection=args["upstream_feature_selection"],
@@ -198,9 +198,13 @@ def _misfit(error: RuntimeError, state: Mapping[str, Any]) -> str:
     return f"{faults[0] if faults else error}{more}{trained}"
 
 
-def _build_upstream(experiment: Experiment) -> nn.Module:
-    """Constructs the upstream with what the command line and the config's ``upstream_options`` say."""
-    args, options = experiment.args, experiment.config.get("upstream_options") or {}
+def build_upstream(args: Mapping[str, Any], config: Mapping[str, Any]) -> nn.Module:
+    """Constructs the upstream with what the command line and the config's ``upstream_options`` say.
+
+    Raises:
+        ToolkitError: there is no such upstream, or it cannot be built.
+    """
+    options = config.get("upstream_options") or {}
     if taken := [name for name in options if name in _UPSTREAM_FLAGS]:
         raise ConfigError(f"{taken[0]} is given by {_UPSTREAM_FLAGS[taken[0]]}", "upstream_options")
     given = {name: args[f"upstream_{name}"] for name in _UPSTREAM_FLAGS}

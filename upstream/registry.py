@@ -141,6 +141,8 @@ def build(
         refresh: download again what is cached.
         kwargs: further keyword arguments of the entry's ``UpstreamExpert``; those that are None are not passed.
 
+    A checkpoint may also be what ``utility/export_upstream.py`` wrote.
+
     Returns:
         a module that takes a list of 1-D waveforms and returns the dict described in ``upstream/README.md``.
 
@@ -155,11 +157,14 @@ def build(
     options = {**entry.kwargs, **{k: v for k, v in given.items() if v is not None}}
     _require(entry, options)
     expert = load_plugin(entry.folder, CLASS_NAME)
-    upstream = expert(**_accepted(entry, expert, options, refresh))
 
     from upstream.interfaces import adapt
+    from utility.networks.exported import loading
 
-    return adapt(upstream, entry.name)
+    with loading(entry.folder.name) as export:
+        upstream = adapt(expert(**_accepted(entry, expert, options, refresh)), entry.name)
+    export.finish(upstream)
+    return upstream
 
 
 def _require(entry: Entry, options: Mapping[str, Any]) -> None:

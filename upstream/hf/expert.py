@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +14,7 @@ from utility.errors import CheckpointError, UsageError, did_you_mean
 from utility.features.waves import check_waves
 
 from .files import read_config, read_preprocessor
-from .source import Source
+from .source import SETTINGS, Source
 from .wav2vec2_bert import Wav2Vec2BertNet
 from .waveform import CLASSES, WaveformNet
 from .whisper import WhisperNet
@@ -46,7 +48,8 @@ class UpstreamExpert(UpstreamBase):
         if model_config is not None:
             raise UsageError(f"this upstream takes no config (-g {model_config}): the model holds its settings")
         source = Source.of(ckpt, refresh)
-        model_type, _ = read_config(source.settings())
+        self.settings = source.settings()
+        model_type, _ = read_config(self.settings)
         _check_kind(model_type, only, source.name)
         self.net = _net(model_type, source, batch_independent)
         self.batch_independent = self.net.batch_independent
@@ -60,6 +63,14 @@ class UpstreamExpert(UpstreamBase):
     def get_downsample_rates(self, key: str) -> int:
         """Samples per frame."""
         return self.net.rate
+
+    def export(self, folder: Path) -> None:
+        """Writes the model as it is now into a folder of Hugging Face's layout."""
+        weights = {getattr(self.net, "prefix", "") + name: value for name, value in self.model.state_dict().items()}
+        self.model.save_pretrained(folder, state_dict=weights, save_original_format=False)  # the names are right as they are
+        for name in SETTINGS[1:]:
+            if (self.settings / name).is_file():
+                shutil.copy(self.settings / name, folder / name)
 
     def forward(self, wavs: list[Tensor]) -> dict[str, Any]:
         """

@@ -37,6 +37,7 @@ class WhisperNet(nn.Module):
     """
 
     batch_independent, least_samples = True, 1
+    prefix = "encoder."  # of the names in a file
 
     def __init__(self, settings: Mapping[str, Any], preprocessor: Mapping[str, Any], folder: Path):
         super().__init__()

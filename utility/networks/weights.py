@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from utility.errors import CheckpointError
 from utility.experiment.download import fetch
 from utility.experiment.unpickle import load_foreign
+from utility.networks import exported
 
 _SHOWN = 3
 
@@ -35,7 +36,7 @@ def local_path(ckpt: str | Path, refresh: bool = False) -> Path:
 
 
 def read_checkpoint(path: Path, families: Iterable[str] = ()) -> dict[Any, Any]:
-    """What a checkpoint of any origin holds, read without executing anything of it.
+    """What a checkpoint of any origin holds, read without executing anything of it; of an export, what :func:`exported.outline` gives.
 
     Args:
         path: a torch file, zipped or of the older format, or a pickle.
@@ -47,7 +48,7 @@ def read_checkpoint(path: Path, families: Iterable[str] = ()) -> dict[Any, Any]:
     content = load_foreign(path, families)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a dictionary of weights and settings")
-    return content
+    return exported.outline(content, path) if exported.MARK in content else content
 
 
 def section(content: Mapping[Any, Any], path: Path, *names: str) -> Any:
