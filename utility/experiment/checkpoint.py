@@ -12,6 +12,7 @@ import os
 import pickle
 import secrets
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -166,7 +167,7 @@ def _read(path: Path) -> Any:
         return from_plain(torch.load(path, map_location="cpu", weights_only=True))
     except pickle.UnpicklingError:  # more than plain data: S3PRL's, with a Namespace in it
         return load_foreign(path)
-    except (zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise DamagedCheckpointError(f"{path} is damaged or truncated ({_first_line(error)})") from error
 
 

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import io
 import pickle
+import pickletools
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
@@ -52,6 +54,7 @@ _DAMAGE = (
     pickle.UnpicklingError,
     Unreadable,
     zipfile.BadZipFile,
+    zlib.error,
     struct.error,
     EOFError,
     AttributeError,
@@ -76,9 +79,20 @@ class _Unpickler(pickle.Unpickler):
 
     def __init__(self, file: IO[bytes], families: tuple[str, ...]):
         super().__init__(file, encoding="latin1")
-        self.families = families
+        self.file, self.families = file, families
         self.stubs: dict[tuple[str, str], type[Stub]] = {}
         self.storages: dict[str, Storage] = {}
+
+    def load(self) -> Any:
+        """The next object; a memo larger than the file, which a few bytes can ask for, is not made."""
+        start = self.file.tell()
+        size = self.file.seek(0, io.SEEK_END)
+        self.file.seek(start)
+        for opcode, argument, _ in pickletools.genops(self.file):
+            if opcode.name.endswith("PUT") and argument > size:
+                raise pickle.UnpicklingError(f"a memo of {argument} places")
+        self.file.seek(start)
+        return super().load()
 
     def find_class(self, module: str, name: str) -> type[Stub]:
         module = _PYTHON2.get(module, module)

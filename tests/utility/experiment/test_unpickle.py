@@ -452,3 +452,29 @@ def test_missing_file(tmp_path):
         load_foreign(tmp_path / "nothing.pt")
     with pytest.raises(CheckpointError, match="could not read"):
         load_foreign(tmp_path)
+
+
+@pytest.mark.parametrize("program", [b"\x80\x02}r\xff\xff\xff\x7f.", b"(dp2000000000\n."], ids=["binary", "text"])
+def test_a_few_bytes_do_not_ask_for_gigabytes(tmp_path, program):
+    """C's unpickler would make room for two thousand million places; a flipped bit is enough to ask for them."""
+    path = tmp_path / "memo.pkl"
+    path.write_bytes(program)
+    with pytest.raises(DamagedCheckpointError, match="a memo of 2[0-9]* places"):
+        load_foreign(path)
+
+
+def test_a_compressed_entry_that_does_not_decompress(tmp_path):
+    path = write(tmp_path / "file.pt", {"weight": torch.ones(3)}, "zip")
+    with zipfile.ZipFile(path) as archive:
+        entries = {info.filename: archive.read(info) for info in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in entries.items():
+            archive.writestr(name, data)
+    with zipfile.ZipFile(path) as archive:
+        info = next(i for i in archive.infolist() if i.filename.endswith("data.pkl"))
+    data = bytearray(path.read_bytes())
+    start = info.header_offset + 30 + len(info.filename)
+    data[start] = 0x07  # a kind of block that does not exist
+    path.write_bytes(data)
+    with pytest.raises(DamagedCheckpointError, match="decompressing"):
+        load_foreign(path)
