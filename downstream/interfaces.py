@@ -169,5 +169,12 @@ class DownstreamBase(nn.Module):
         """
         return None
 
+    def checkpoint_entries(self) -> Mapping[str, Any]:
+        """Further top-level entries of every checkpoint, for other programs: plain data and tensors, which the Runner never reads back.
+
+        A pre-training task puts its network there as its upstream expects it. Tensors that are the task's own take up no further room.
+        """
+        return {}
+
     def after_save(self, path: Path, global_step: int) -> None:
         """Called on the leader after each checkpoint file is in place (symlinks, exports)."""

@@ -153,8 +153,11 @@ class Optimisation:
                 self._move_schedule(position["last_epoch"])
             fields = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
             self.optimizer.load_state_dict(state["Optimizer"])  # the last: building the scheduler has reset the learning rate
-            if anew or (self.scheduler is not None and not position):
-                for group, own in zip(self.optimizer.param_groups, fields, strict=True):
+            for group, own in zip(self.optimizer.param_groups, fields, strict=True):
+                loaded = dict(group)
+                group.clear()  # its fields keep the order that they have in a run that was never stopped
+                group.update({**own, **loaded})
+                if anew or (self.scheduler is not None and not position):
                     group.update(own)
         except (KeyError, ValueError, RuntimeError) as error:
             raise CheckpointError(f"the checkpoint does not fit the optimizer of this config: {error}") from error

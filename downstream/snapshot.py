@@ -15,7 +15,7 @@ import torch
 from downstream.optimisation import Optimisation
 from downstream.pipeline import Pipeline
 from downstream.resumption import same_settings
-from utility.errors import UsageError
+from utility.errors import ToolkitError, UsageError
 from utility.experiment.checkpoint import step_of
 from utility.experiment.experiment import Experiment
 from utility.experiment.states import list_states
@@ -24,6 +24,7 @@ from utility.training.distributed import Team
 
 log = logging.getLogger(__name__)
 
+OF_A_CHECKPOINT = ("Upstream", "Scheduler", "Scaler", "WorldSize")  # in some
 LOGS = (METRICS, "log.log")  # grow line by line; cut back to their length at the checkpoint when a run is resumed
 
 
@@ -96,7 +97,10 @@ def take(experiment: Experiment, pipeline: Pipeline, optimisation: Optimisation,
     }
     if team.size > 1:
         state["WorldSize"] = team.size
-    return state
+    further = getattr(pipeline.downstream, "checkpoint_entries", dict)()
+    if taken := further.keys() & {*state, *OF_A_CHECKPOINT}:
+        raise ToolkitError(f"the task's checkpoint_entries() has {sorted(taken)[0]!r}, which is an entry of every checkpoint")
+    return {**state, **further}
 
 
 def check_team(state: Mapping[str, Any], team: Team) -> None:

@@ -3,7 +3,7 @@
 A new task joins by being there; ``tests/downstream/<task>/conformance.py`` gives its smallest form by ``prepare(place)``, which returns
 ``upstream`` and ``override``, and optionally ``config`` (a file other than the task's config.yaml), ``split`` (what ``-t`` evaluates:
 ``test``) and ``trains`` (False where there is nothing to train). A folder with several configs names them in ``VARIANTS``, and
-``prepare(place, variant)`` prepares one.
+``prepare(place, variant)`` prepares one. ``SLOW = True`` is for a task whose code another task of the default run shares.
 """
 
 from __future__ import annotations
@@ -34,7 +34,11 @@ def smallest_form(name: str):
     return importlib.import_module(f"tests.downstream.{name}.conformance")
 
 
-VARIANTS = [(name, variant) for name in sorted(TASKS) for variant in getattr(smallest_form(name), "VARIANTS", (None,))]
+def variants() -> list:
+    """Each task with each of its configs."""
+    pairs = [(name, variant) for name in sorted(TASKS) for variant in getattr(smallest_form(name), "VARIANTS", (None,))]
+    marks = {name: pytest.mark.slow if getattr(smallest_form(name), "SLOW", False) else () for name in TASKS}
+    return [pytest.param(pair, id="-".join(filter(None, pair)), marks=marks[pair[0]]) for pair in pairs]
 
 
 class Conforming:
@@ -69,7 +73,7 @@ class Conforming:
             assert rank.wait() == 0, rank.err
 
 
-@pytest.fixture(scope="module", params=VARIANTS, ids=lambda pair: "-".join(filter(None, pair)))
+@pytest.fixture(scope="module", params=variants())
 def task(request, server, tmp_path_factory) -> Conforming:
     return Conforming(*request.param, server, tmp_path_factory.mktemp(request.param[0]))
 

@@ -53,6 +53,11 @@ def filled(kind: type[Settings], given: Mapping[str, Any], source: str) -> Setti
     raise ConfigError(faults, source)
 
 
+def names_of(kind: type) -> list[str]:
+    """The names of the fields of a dataclass."""
+    return [f.name for f in fields(kind)]
+
+
 def not_positive(settings: Any, names: Iterable[str]) -> list[str]:
     """A fault for each of these fields that is not above 0."""
     return [f"{name} must be positive, not {getattr(settings, name)!r}" for name in names if not getattr(settings, name) > 0]
