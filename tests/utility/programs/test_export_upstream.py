@@ -7,16 +7,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import soundfile
 import torch
 from torch import Tensor, nn
 
 from run_downstream import main as run
+from tests.support.pipelines import untrained
 from tests.upstream.conv_transformer.cases import CORE, ENTRIES, OPTIONS
 from tests.upstream.frames import tiny as frames
 from tests.upstream.hf.tiny import save as save_hf
 from tests.upstream.recorded import GOLDEN
 from tests.upstream.waveform_classics import tiny as classics
 from upstream.registry import ROOT, build, entries, find
+from utility import check_upstream, extract_features
 from utility.errors import CheckpointError
 from utility.experiment.checkpoint import save
 from utility.experiment.override import parse_override
@@ -113,6 +116,23 @@ def test_the_program_names_what_loads_the_file(tuned, tmp_path, capsys):
     assert train(tmp_path / "other", *words, "-l", "1") == 0
     assert main([str(tuned), "--output", str(output)]) == 2
     assert f"{output} exists already" in capsys.readouterr().err
+
+
+def test_the_states_of_an_exported_run_are_those_of_the_run_and_other_programs_take_it(tmp_path, capsys):
+    """From the command line alone: a training, its export, the checks and the features of the export."""
+    flags = ["-u", "apc_local", "-k", str(GOLDEN / "vq_apc/ckpt.pt")]
+    assert train(tmp_path / "run", *flags, "-f") == 0
+    capsys.readouterr()
+    assert main([str(tmp_path / "run/states-2.ckpt"), "--output", str(tmp_path / "tuned.pt")]) == 0
+    words = capsys.readouterr().out.split()
+    soundfile.write(tmp_path / "x.wav", WAVS[0].numpy(), 16000, subtype="FLOAT")
+    features = ["apc_local", *words[2:], "--files", str(tmp_path / "x.wav"), "--output_dir", str(tmp_path / "o"), "--device", "cpu"]
+    assert extract_features.main(features) == 0
+    assert check_upstream.main(["apc_local", *words[2:], "--device", "cpu"]) == 0
+    pipeline = untrained("example", tmp_path / "evaluated", "-e", str(tmp_path / "run"))
+    with torch.no_grad():
+        of_the_run = pipeline.upstream([WAVS[0]])["hidden_states"]
+    assert all(torch.equal(one, other[0]) for one, other in zip(torch.load(tmp_path / "o/x.pt"), of_the_run, strict=True))
 
 
 def test_the_words_name_the_options_of_the_training(tuned, tmp_path, capsys):
