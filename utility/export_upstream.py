@@ -57,7 +57,10 @@ def export(ckpt: Path, output: Path) -> str:
         raise DataError(f"{output} exists already")
     entry = registry.find(args["upstream"])
     upstream = build_upstream(args, config)
-    upstream.load_state_dict(state["Upstream"])
+    try:
+        upstream.load_state_dict(state["Upstream"])
+    except RuntimeError as error:
+        raise CheckpointError(f"the upstream in {path} does not fit {args['upstream']}: {' '.join(str(error).split())[:300]}") from error
     if hasattr(upstream, "export"):
         _write_folder(upstream, output)
         return _words(entry.folder.name, output, args, config)

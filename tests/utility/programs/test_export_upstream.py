@@ -179,6 +179,9 @@ def test_what_cannot_be_exported_is_one_sentence(tuned, tmp_path, capsys):
         torch.save({**state, "Args": {**state["Args"], "upstream": upstream}}, tmp_path / "other.ckpt")
         assert main([str(tmp_path / "other.ckpt"), "--output", str(tmp_path / "x.pt")]) == 2
         assert sentence in capsys.readouterr().err
+    torch.save({**state, "Upstream": {"model.encoder.weight": torch.ones(1)}}, tmp_path / "other.ckpt")  # S3PRL's have other names
+    assert main([str(tmp_path / "other.ckpt"), "--output", str(tmp_path / "x.pt")]) == 2
+    assert "does not fit wav2vec2_local: " in capsys.readouterr().err
     assert not (tmp_path / "x.pt").exists()
 
 
