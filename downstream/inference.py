@@ -17,7 +17,7 @@ from tqdm import tqdm
 from downstream.interfaces import DownstreamBase
 from downstream.pipeline import Pipeline
 from utility.audio.io import find_audio, load_audio
-from utility.errors import DataError, UsageError
+from utility.errors import DataError, UsageError, of_files
 from utility.training.packing import as_waveform
 from utility.training.seeding import Stream, number_of, seed_everything
 
@@ -50,10 +50,7 @@ def answer_all(pipeline: Pipeline, task: str, paths: list[str], output: str | No
                 wavs = [_load(pipeline.downstream, path) for path in files]
                 answers = _answer(pipeline, files, wavs, seed)
             except DataError as error:
-                if len(files) == 1 and getattr(error, "fault", None):  # of the only waveform of its batch
-                    error = DataError(error.fault)
-                named = any(str(file) in str(error) for file in files)
-                log.error("%s", error if named else f"{', '.join(map(str, files))}: {error}")
+                log.error("%s", of_files(error, *files))
                 failed, unread = failed + 1, unread + (wavs is None)
                 continue
             for line in answers:

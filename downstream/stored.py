@@ -129,8 +129,7 @@ class StoredUpstream:
         """Opened at the first use, when the weights are those of the run."""
         if self._shelf is None:
             how, name = self.settings.of_states(), self.settings.name
-            sources = [registry.find(name).folder, registry.ROOT / "blocks"]
-            key = fingerprint(self.upstream, sources, how)
+            key = fingerprint(self.upstream, registry.code_of(name), how)
             self._shelf = Shelf(self.settings.folder, key, self.settings.limit, {"upstream": name, **how})
         return self._shelf
 

@@ -129,6 +129,12 @@ def find(name_or_path: str | Path) -> Entry:
     raise UnknownNameError("upstream", str(name_or_path), available())
 
 
+def code_of(name_or_path: str | Path) -> list[Path]:
+    """The folders whose code decides what an upstream computes: its own, and the parts and features that upstreams share."""
+    library = ROOT.parent / "utility"
+    return [find(name_or_path).folder, ROOT / "blocks", library / "features", library / "networks"]
+
+
 def build(
     name_or_path: str | Path, ckpt: str | None = None, model_config: str | None = None, refresh: bool = False, **kwargs: Any
 ) -> nn.Module:

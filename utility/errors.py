@@ -90,6 +90,14 @@ class MissingDependencyError(ToolkitError):
         super().__init__(f"{purpose} needs the package {package!r}, which is not installed: pip install {package}")
 
 
+def of_files(error: DataError, *files: object) -> DataError:
+    """The error with the names of the files whose waveforms a batch was made of, unless its sentence names one."""
+    if len(files) == 1 and getattr(error, "fault", None):  # of the only waveform of its batch
+        error = DataError(error.fault)
+    named = any(str(file) in str(error) for file in files)
+    return error if named else DataError(f"{', '.join(map(str, files))}: {error}")
+
+
 def program(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
     """For the ``main`` of a program: a user's error, or one of the disk, becomes its sentence on stderr and exit status 2."""
 

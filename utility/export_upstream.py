@@ -11,6 +11,7 @@ become a folder in Hugging Face's layout, which ``-u hf`` and transformers read.
 from __future__ import annotations
 
 import argparse
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,7 +36,7 @@ def export(ckpt: Path, output: Path) -> str:
         output: the file or folder to write, which must not exist.
 
     Returns:
-        the words that load it, such as ``-u hubert_local -k tuned.pt``.
+        the words that load it, such as ``-u hubert_local -k tuned.pt``, with the options that the training gave to the upstream.
 
     Raises:
         CheckpointError: the upstream was not trained, or its own checkpoint cannot be read.
@@ -56,13 +57,26 @@ def export(ckpt: Path, output: Path) -> str:
         raise DataError(f"{output} exists already")
     entry = registry.find(args["upstream"])
     upstream = build_upstream(args, config)
-    upstream.load_state_dict(state["Upstream"])
+    try:
+        upstream.load_state_dict(state["Upstream"])
+    except RuntimeError as error:
+        raise CheckpointError(f"the upstream in {path} does not fit {args['upstream']}: {' '.join(str(error).split())[:300]}") from error
     if hasattr(upstream, "export"):
         _write_folder(upstream, output)
-        return f"-u {entry.folder.name} -k {output}"
+        return _words(entry.folder.name, output, args, config)
     original = args.get("upstream_ckpt") or entry.kwargs.get("ckpt")
     _write_file(entry, _original(entry, original), state, output)
-    return f"-u {_reader(entry, registry.entries(registry.ROOT))} -k {output}"
+    return _words(_reader(entry, registry.entries(registry.ROOT)), output, args, config)
+
+
+def _words(name: str, output: Path, args: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+    """The command line's words for an upstream that is built as in the training."""
+    words = ["-u", name, "-k", str(output)]
+    if args.get("upstream_model_config"):
+        words += ["-g", args["upstream_model_config"]]
+    if options := config.get("upstream_options"):
+        words += ["-o", ",,".join(f"config.upstream_options.{option}={value!r}" for option, value in options.items())]
+    return shlex.join(words)
 
 
 def _original(entry: Entry, ckpt: str | None) -> dict[Any, Any]:
@@ -76,8 +90,8 @@ def _original(entry: Entry, ckpt: str | None) -> dict[Any, Any]:
 
 
 def _reader(entry: Entry, entries: Mapping[str, Entry]) -> str:
-    """The entry that reads a file of this family: its own ``_local`` one, or the nearest that there is."""
-    readers = [other.name for other in entries.values() if other.folder == entry.folder and "ckpt" in other.needs]
+    """The entry that reads a file of this family: its own ``_local`` one, or the nearest that there is; without any, itself."""
+    readers = [other.name for other in entries.values() if other.folder == entry.folder and "ckpt" in other.needs] or [entry.name]
     local = [name for name in readers if name.endswith("_local")] or readers
     own = [name for name in local if entry.name.startswith(name.removesuffix("_local"))]
     return max(own or local[:1], key=len)

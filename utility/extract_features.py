@@ -6,8 +6,10 @@
     python3 utility/extract_features.py baseline --files a.wav --feat_type mfcc      other options go to the upstream
 
 Each file becomes ``<name>.pt``, a list of one (frames, width) float tensor a layer, to be read with ``torch.load(path)``; a folder is
-walked and its sub-folders are kept. Files of any rate are resampled to the upstream's. Without ``--files`` the result is
-``<upstream>.pt`` with (2, frames, width) tensors.
+walked and its sub-folders are kept. Files of any rate are resampled to the upstream's. Given again, the same command goes on where it was
+killed; ``extraction.json`` says what made the features, and another upstream, checkpoint or layer is refused in that folder. An audio file
+that cannot be used is named on stderr; the others are extracted, and the exit status is 2. Without ``--files`` the result is
+``<upstream>.pt`` with (2, frames, width) tensors, made anew each time.
 """
 
 from __future__ import annotations
@@ -15,16 +17,20 @@ from __future__ import annotations
 import argparse
 import random
 import sys
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
 if __package__ in (None, ""):
     import _root  # noqa: F401
 
-from utility.errors import DataError, UsageError, program
+from utility.errors import EXIT_STATUS, DataError, UsageError, of_files, program
 
 if TYPE_CHECKING:
     import torch
+
+    from utility.experiment.extraction import FeatureFolder
 
 PSEUDO_SEED, PSEUDO_COUNT, PSEUDO_SAMPLES = 0, 2, (16000, 48000)
 
@@ -72,46 +78,80 @@ def hidden_states(upstream: Any, wavs: list[torch.Tensor], layers: list[int] | N
     return [states[layer].cpu().clone() for layer in (range(len(states)) if layers is None else layers)]
 
 
-def save(states: list[torch.Tensor], path: Path) -> None:
-    """Writes one feature file; it appears only when it is complete.
+def pseudo(args: argparse.Namespace, upstream: Any, device: str) -> int:
+    """Extracts the pseudo waveforms; returns the exit status."""
+    import torch
 
-    Raises:
-        DataError: it cannot be written.
+    from utility.experiment.extraction import write_whole
+
+    path = args.output_dir / f"{PurePath(args.upstream).name}.pt"
+    write_whole(path, partial(torch.save, hidden_states(upstream, [wav.to(device) for wav in pseudo_wavs()], args.layer)))
+    print(path)
+    return 0
+
+
+def extract(folder: FeatureFolder, targets: Mapping[Path, Path], states_of: Callable[[Path], list[torch.Tensor]]) -> int:
+    """Makes the feature files that are not there yet, and prints the path of each that is.
+
+    Args:
+        folder: where they go.
+        targets: from an audio file to its feature file.
+        states_of: the chosen layers of an audio file.
+
+    Returns:
+        how many audio files have none; what is wrong with each is said on stderr.
     """
     import torch
-
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(states, temporary)
-        temporary.replace(path)
-    except (OSError, RuntimeError) as error:
-        raise DataError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}") from error
-
-
-def run(args: argparse.Namespace, options: dict[str, Any]) -> list[Path]:
-    """Extracts everything and prints the path of each feature file; returns the paths."""
-    import torch
     from tqdm import tqdm
+
+    left = {audio for audio, target in targets.items() if not folder.holds(target, audio)}
+    if len(left) < len(targets):
+        print(f"{len(targets) - len(left)} of {len(targets)} files have their features already", file=sys.stderr)
+    failed = 0
+    with tqdm(total=len(left), unit="file", file=sys.stderr, disable=None) as bar:
+        for audio, target in targets.items():
+            if audio in left:
+                bar.update()
+                try:
+                    states = states_of(audio)
+                except DataError as error:
+                    tqdm.write(str(of_files(error, audio)), file=sys.stderr)
+                    failed += 1
+                    continue
+                folder.add(target, audio, partial(torch.save, states))
+            print(target)
+    return failed
+
+
+def run(args: argparse.Namespace, options: dict[str, Any]) -> int:
+    """Extracts everything and prints the path of each feature file; returns the exit status."""
+    import torch
 
     from downstream.runner import resolve_device
     from upstream import registry
     from utility.audio.io import load_audio
+    from utility.experiment.extraction import feature_folder
+    from utility.training.feature_store import fingerprint
 
     device = resolve_device(args.device)
     targets = plan(args.files, args.output_dir) if args.files else {}
     rate = registry.find(args.upstream).record.sample_rate
-    upstream = registry.build(args.upstream, args.ckpt, args.model_config, args.refresh, **options).to(device).eval()
+    upstream = registry.build(args.upstream, args.ckpt, args.model_config, args.refresh, **options).eval()
     if not args.files:
-        path = args.output_dir / f"{PurePath(args.upstream).name}.pt"
-        save(hidden_states(upstream, [wav.to(device) for wav in pseudo_wavs()], args.layer), path)
-        print(path)
-        return [path]
-    for audio, path in tqdm(targets.items(), unit="file", file=sys.stderr, disable=None):
+        return pseudo(args, upstream.to(device), device)
+    named = {"upstream": args.upstream, "ckpt": args.ckpt, "model_config": args.model_config, "options": options, "layers": args.layer}
+    settings = {**named, "identity": fingerprint(upstream, registry.code_of(args.upstream), {"rate": rate})}
+    upstream.to(device)
+
+    def states_of(audio: Path) -> list[torch.Tensor]:
         wav = torch.from_numpy(load_audio(audio, rate)).to(device)
-        save([state[0] for state in hidden_states(upstream, [wav], args.layer)], path)
-        print(path)
-    return list(targets.values())
+        return [state[0] for state in hidden_states(upstream, [wav], args.layer)]
+
+    with feature_folder(args.output_dir, settings, targets.values()) as folder:
+        failed = extract(folder, targets, states_of)
+    if failed > 1:
+        print(f"{failed} of {len(targets)} files have no features, for the reasons above", file=sys.stderr)
+    return EXIT_STATUS if failed else 0
 
 
 def upstream_options(words: list[str]) -> dict[str, Any]:
@@ -143,8 +183,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("-k", "--ckpt", help="checkpoint of the upstream")
     parser.add_argument("-g", "--model_config", help="config of the upstream")
     args, rest = parser.parse_known_args(argv)
-    run(args, upstream_options(rest))
-    return 0
+    return run(args, upstream_options(rest))
 
 
 if __name__ == "__main__":

@@ -153,3 +153,10 @@ def test_options_reach_the_upstream_and_are_remembered(train, tmp_path, capsys):
     assert_same_run(tmp_path / "run", tmp_path / "plain")  # gradient checkpointing changes memory and time alone
     assert main(["-m", "evaluate", "-t", "test", "-e", str(tmp_path / "run"), "--device", "cpu"]) == 0
     assert "[Runner] - test: acc" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("field", ["upstream_lr=1e-5", "upstream_freeze=*"])
+def test_an_upstream_without_weights_has_nothing_to_train(tmp_path, capsys, field):
+    words = ["-u", "fbank", "-d", "example", "-f", "-p", str(tmp_path / "run"), "--device", "cpu"]
+    assert main([*words, "-o", f"{TINY},,config.optimizer.{field}"]) == 2
+    assert f"{field.partition('=')[0]} has no effect: the upstream has nothing to train" in capsys.readouterr().err

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -262,3 +264,12 @@ def test_torch_hub_sees_the_upstreams_and_nothing_else(repo):
     assert torch.hub.load(str(repo), "mfcc", source="local")([torch.randn(800)])["last_hidden_state"].shape == (1, 3, 39)
     with pytest.raises(AttributeError, match=r"did you mean 'fbank'"):
         hubconf.fbnk  # noqa: B018
+
+
+@pytest.mark.parametrize(("name", "case"), [("fbank", None), ("wav2vec2_local", "wav2vec2_deepposconv"), ("tera_local", "tera_chunked")])
+def test_the_code_of_an_upstream_is_all_that_its_modules_are_made_of(name, case, golden):
+    upstream = registry.build(name, ckpt=str(golden(f"upstreams/{case}") / "ckpt.pt") if case else None)
+    folders = registry.code_of(name)
+    of_ours = {Path(inspect.getfile(type(module))) for module in upstream.modules()}
+    of_ours = {path for path in of_ours if path.is_relative_to(registry.ROOT.parent)}
+    assert of_ours and all(any(path.is_relative_to(folder) for folder in folders) for path in of_ours)

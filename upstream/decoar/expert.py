@@ -69,7 +69,8 @@ def _sizes(weights: Mapping[str, Any], path: Path) -> tuple[int, int]:
     """Width and layers of each direction, from the weights."""
     projection = weights.get(PROJECTION)
     layers = sum(str(name).startswith("forward_lstm.weight_ih_l") for name in weights)
-    if not isinstance(projection, Tensor) or projection.dim() != 2 or not layers:
-        lacking = "forward_lstm.weight_ih_l0" if isinstance(projection, Tensor) and projection.dim() == 2 else PROJECTION
+    is_matrix = isinstance(projection, Tensor) and projection.dim() == 2 and projection.numel() > 0
+    if not is_matrix or not layers:
+        lacking = "forward_lstm.weight_ih_l0" if is_matrix else PROJECTION
         raise CheckpointError(f"{path} is no checkpoint of DeCoAR: it has no matrix {lacking}")
     return projection.size(0), layers

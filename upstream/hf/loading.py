@@ -45,7 +45,12 @@ def make_config(model_type: str, settings: Mapping[str, Any], path: Path, **chan
 
 
 def load_net(
-    kind: type[transformers.PreTrainedModel], config: Any, weights: Mapping[str, Tensor], path: Path, mapping: dict[str, str] | None = None
+    kind: type[transformers.PreTrainedModel],
+    config: Any,
+    weights: Mapping[str, Tensor],
+    path: Path,
+    mapping: dict[str, str] | None = None,
+    unused: str | None = None,
 ) -> nn.Module:
     """The net with its weights in float32 and eval mode on the CPU; draws no random number.
 
@@ -55,6 +60,7 @@ def load_net(
         weights: by their names in the file; heads for other uses are ignored.
         path: the file, for the sentence.
         mapping: regular expressions of names and what takes their place.
+        unused: the beginning of the names of a part that no state depends on; its weights may be missing.
 
     Raises:
         CheckpointError: weights are missing or of another shape, or the settings make no net.
@@ -74,7 +80,8 @@ def load_net(
             )
     except (ValueError, TypeError, AttributeError, IndexError, KeyError, RuntimeError, AssertionError, OSError) as error:
         raise CheckpointError(f"the settings beside {path} make no net: {_told(error)}") from error
-    missing = sorted(name for name in told["missing_keys"] if name.rpartition(".")[2] != _MASK_EMBEDDING)
+    needed = [name for name in told["missing_keys"] if unused is None or not name.startswith(unused)]
+    missing = sorted(name for name in needed if name.rpartition(".")[2] != _MASK_EMBEDDING)
     faults = [f"it lacks {_some(missing)}"] if missing else []
     wrong = [f"{name} is {tuple(theirs)}, not {tuple(ours)}" for name, theirs, ours in sorted(told["mismatched_keys"])]
     faults += [f"of another shape: {_some(wrong)}"] if wrong else []

@@ -33,6 +33,7 @@ CLASSES = {
     "sew": "SEWModel",
     "sew-d": "SEWDModel",
 }
+POSITIONS = "encoder.pos_conv_embed."  # which conformers have and do not use
 VARIANCE_FLOOR = 1e-7  # that of Wav2Vec2FeatureExtractor
 
 
@@ -57,12 +58,13 @@ class WaveformNet(UnmaskedUpstream):
         # its adapter would give the last state another rate than the others
         config = make_config(model_type, settings, folder / CONFIG, add_adapter=False)
         weights, path = read_weights(folder, lambda name: True)
-        self.model = load_net(getattr(transformers, CLASSES[model_type]), config, weights, path)
+        unused = POSITIONS if model_type == "wav2vec2-conformer" else None
+        self.model = load_net(getattr(transformers, CLASSES[model_type]), config, weights, path, unused=unused)
         if model_type == "wavlm":
             with torch.random.fork_rng(devices=[]):
                 fuse_attention(self.model)
-        if model_type == "wav2vec2-conformer":
-            del self.model.encoder.pos_conv_embed  # nothing uses it
+        if unused:
+            del self.model.encoder.pos_conv_embed
         self.convolutions = list(zip(config.conv_dim, config.conv_kernel, config.conv_stride, strict=True))
         self.normalize = preprocessor.get("do_normalize", True)
         if type(self.normalize) is not bool:

@@ -7,12 +7,10 @@ from typing import Any
 
 from torch import Tensor
 
+from upstream.blocks.frame_model import load_frame_model
 from upstream.interfaces import UpstreamBase
-from utility.features.hamming_fbank import hamming_fbank
 from utility.features.waves import check_waves
-from utility.networks.fields import nested
-from utility.networks.npc import Npc, NpcConfig
-from utility.networks.weights import load_weights, local_path, read_checkpoint, section
+from utility.networks.npc import Npc
 
 
 class UpstreamExpert(UpstreamBase):
@@ -31,13 +29,7 @@ class UpstreamExpert(UpstreamBase):
     def __init__(self, ckpt: str | Path, model_config: None = None, refresh: bool = False, batch_independent: bool = False):
         super().__init__()
         self.batch_independent = batch_independent
-        path = local_path(ckpt, refresh)
-        content = read_checkpoint(path)
-        config = {"config": section(content, path, "config", "Upstream_Config")}
-        self.features = hamming_fbank(nested(config, path, "config", "data", "audio"), f"{path} data.audio")
-        paras = nested(config, path, "config", "model", "paras")
-        self.model = Npc(self.features.dim, NpcConfig.of(paras, f"{path} model.paras"))
-        load_weights(self.model, nested(content, path, "model"), path)
+        self.features, self.model = load_frame_model(ckpt, refresh, Npc.of)
 
     def get_downsample_rates(self, key: str) -> int:
         """Samples per frame."""

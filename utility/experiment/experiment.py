@@ -32,6 +32,7 @@ OF_THE_CALL = frozenset(
     }
 )
 PLUGINS = ("upstream", "downstream")
+_FILES = ("upstream_ckpt", "upstream_model_config")
 _NO_CHECKPOINT = "inference needs a trained checkpoint: -e CHECKPOINT_OR_FOLDER, or the weights of one with -i, -u and -d"
 
 
@@ -81,7 +82,7 @@ def open_experiment(namespace: Arguments, team: Team, tasks: Path, upstreams: Co
     Raises:
         ToolkitError: whatever a user can have got wrong.
     """
-    args, given = dict(vars(namespace)), set(namespace.given)
+    args, given = _placed(vars(namespace), upstreams), set(namespace.given)
     known = {"upstream": upstreams, "downstream": find_plugins(tasks)}
     if {"past_exp", "init_ckpt"} <= given:
         raise UsageError("-e and -i exclude each other: -e takes up a past experiment whole, -i only the weights of one")
@@ -98,6 +99,7 @@ def open_experiment(namespace: Arguments, team: Team, tasks: Path, upstreams: Co
         config = load_config(args["config"] or find_task(args["downstream"], tasks) / "config.yaml")
     apply_override(options, args, config, _note if team.leads else _quiet)
     check_values(args)
+    args |= _placed({name: args[name] for name in {option.fields[0] for option in options if option.root == "args"}}, upstreams)
     for name in PLUGINS:
         if args[name] not in known[name] and Path(args[name]).expanduser().is_dir():
             args[name] = str(Path(args[name]).expanduser().resolve())
@@ -106,6 +108,21 @@ def open_experiment(namespace: Arguments, team: Team, tasks: Path, upstreams: Co
     check_sections(config, training=args["mode"] == "train")
     runner = check_runner(config, training=args["mode"] == "train")
     return Experiment(args, config, runner, ExperimentFolder(args["expdir"]), task, state, path, resumes=past is not None)
+
+
+def _placed(args: Mapping[str, Any], upstreams: Collection[str]) -> dict[str, Any]:
+    """The arguments with whole paths of the upstream's files, so that the run goes on from another working directory as well."""
+    placed = {name: _whole(value) if name in _FILES else value for name, value in args.items()}
+    name, colon, ckpt = str(args.get("upstream")).partition(":")
+    if colon and args["upstream"] in upstreams:
+        placed["upstream"] = f"{name}:{_whole(ckpt)}"
+    return placed
+
+
+def _whole(path: Any) -> Any:
+    """The absolute path of a file or folder that is there; anything else, such as a URL or the name of a model, as it is."""
+    place = Path(path).expanduser() if isinstance(path, str) and path else None
+    return str(place.absolute()) if place is not None and place.exists() else path
 
 
 @contextmanager
@@ -174,7 +191,7 @@ def _stored_settings(
     for name in PLUGINS:
         if stored.get(name) not in known[name] or (name in given and args[name] not in known[name]):
             kept[name] = _given_again(name, stored.get(name), args, given, known[name])
-        elif args["auto_resume"] and args[name] in known[name] and args[name] != stored[name]:
+        elif args["auto_resume"] and args[name] in known[name] and args[name] != _placed(stored, known["upstream"])[name]:
             raise UsageError(
                 f"-a takes up the run in {path.parent}, whose {name} is {stored[name]!r}, not {args[name]!r}: "
                 "give the new run a name of its own"

@@ -14,8 +14,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from utility.features.deltas_cmvn import zero_padding
-from utility.networks.fields import filled, nested, not_a_share, not_positive
-from utility.networks.vector_quantizer import GroupedQuantizer, QuantizerConfig
+from utility.networks.fields import not_a_share, not_positive
+from utility.networks.vector_quantizer import GroupedQuantizer, QuantizerConfig, filled_with_quantizer, width_faults
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,12 @@ class ApcConfig:
         Raises:
             ConfigError: fields are impossible, all at once.
         """
-        vq = QuantizerConfig.of(nested(paras, source, "vq"), f"{source} vq") if paras.get("vq") is not None else None
-        return filled(cls, {**paras, "vq": vq}, source)
+        return filled_with_quantizer(cls, paras, source)
 
     def faults(self) -> list[str]:
         """What is impossible about it."""
         faults = not_positive(self, ["num_layers", "hidden_size"]) + not_a_share(self, ["dropout"])
-        if self.vq and self.vq.width != self.hidden_size:
-            faults.append(f"the widths vq.code_dim sum up to {self.vq.width}, not to hidden_size {self.hidden_size}")
-        return faults
+        return faults + width_faults(self.vq, self.hidden_size)
 
 
 class Apc(nn.Module):
@@ -68,6 +65,11 @@ class Apc(nn.Module):
         self.rnn_layers = nn.ModuleList(nn.GRU(width, config.hidden_size, batch_first=True) for width in widths[:-1])
         self.vq_layers = GroupedQuantizer(config.vq) if config.vq else None
         self.postnet = nn.Linear(config.hidden_size, input_size)
+
+    @classmethod
+    def of(cls, input_size: int, paras: Mapping[str, Any], source: str) -> Apc:
+        """As a checkpoint's ``model.paras`` section describes it; see :meth:`ApcConfig.of`."""
+        return cls(input_size, ApcConfig.of(paras, source))
 
     def forward(self, frames: Tensor, lengths: Tensor) -> tuple[Tensor, list[Tensor]]:
         """The prediction (B, T, input_size) for each frame's future, and what :meth:`encode` gives."""

@@ -7,6 +7,7 @@ dict after the training. To load it, the family is shown the outline with zeros 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -99,8 +100,11 @@ def outline(content: Mapping[str, Any], path: Path) -> dict[Any, Any]:
         raise CheckpointError(
             f"{path} was exported from the upstream {export['entry']!r} ({export['family']}), not from one of {taker.family}"
         )
+    if not all(isinstance(name, str) for name in export["state"]):
+        raise CheckpointError(f"{path} is no complete export of an upstream: its weights have no names")
     taker.path, taker.state = path, export["state"]
-    return _filled(export["outline"], path)
+    most = max((value.numel() for value in export["state"].values() if isinstance(value, Tensor)), default=0)
+    return _filled(export["outline"], path, most)
 
 
 def _outlined(value: Any) -> Any:
@@ -114,19 +118,24 @@ def _outlined(value: Any) -> Any:
     return value if isinstance(value, _PLAIN) else None
 
 
-def _filled(value: Any, path: Path) -> Any:
+def _filled(value: Any, path: Path, most: int) -> Any:
+    """The outline with zeros for its notes.
+
+    A tensor of more than ``most`` elements, those of the largest weight of the upstream, is none that it is made of: it comes back empty,
+    so that no net is made larger than the file.
+    """
     if isinstance(value, Mapping):
-        return _zeros(value[_TENSOR], path) if _TENSOR in value else {key: _filled(item, path) for key, item in value.items()}
-    return type(value)(_filled(item, path) for item in value) if isinstance(value, list | tuple) else value
+        return _zeros(value[_TENSOR], path, most) if _TENSOR in value else {key: _filled(item, path, most) for key, item in value.items()}
+    return type(value)(_filled(item, path, most) for item in value) if isinstance(value, list | tuple) else value
 
 
-def _zeros(note: Any, path: Path) -> Tensor:
+def _zeros(note: Any, path: Path, most: int) -> Tensor:
     """Zeros of the noted shape that take up no memory."""
     try:
         shape, name = note
         dtype = getattr(torch, name)
         if not isinstance(dtype, torch.dtype) or any(type(n) is not int or n < 0 for n in shape):
             raise TypeError(note)
-        return torch.zeros((), dtype=dtype).expand(shape)
+        return torch.zeros((), dtype=dtype).expand(shape) if math.prod(shape) <= most else torch.zeros(0, dtype=dtype)
     except (TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise CheckpointError(f"{path} is no complete export of an upstream: {note!r} is no shape and type") from error

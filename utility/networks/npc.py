@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from utility.features.deltas_cmvn import frame_mask
-from utility.networks.fields import filled, nested, not_a_share, not_among, not_positive
-from utility.networks.vector_quantizer import GroupedQuantizer, QuantizerConfig
+from utility.networks.fields import not_a_share, not_among, not_positive
+from utility.networks.vector_quantizer import GroupedQuantizer, QuantizerConfig, filled_with_quantizer, width_faults
 
 ACTIVATIONS = {"relu": torch.relu, "tanh": torch.tanh}
 
@@ -58,8 +58,7 @@ class NpcConfig:
         Raises:
             ConfigError: fields are impossible, all at once.
         """
-        vq = QuantizerConfig.of(nested(paras, source, "vq"), f"{source} vq") if paras.get("vq") is not None else None
-        return filled(cls, {**paras, "vq": vq}, source)
+        return filled_with_quantizer(cls, paras, source)
 
     def unseen(self, block: int) -> int:
         """Zeroed taps of the masked convolution on a block; each block below widens what a frame has seen by one on either side."""
@@ -73,8 +72,7 @@ class NpcConfig:
             faults.append(f"kernel_size and mask_size must be odd, not {self.kernel_size} and {self.mask_size}")
         if self.unseen(self.n_blocks - 1) >= self.kernel_size:
             faults.append(f"kernel_size {self.kernel_size} leaves nothing beside the {self.unseen(self.n_blocks - 1)} masked taps")
-        if self.vq and self.vq.width != self.hidden_size:
-            faults.append(f"the widths vq.code_dim sum up to {self.vq.width}, not to hidden_size {self.hidden_size}")
+        faults += width_faults(self.vq, self.hidden_size)
         if self.dim_bottleneck is not None and (type(self.dim_bottleneck) is not int or self.dim_bottleneck < 1 or self.vq):
             faults.append(f"dim_bottleneck must be a positive whole number and go without vq, not {self.dim_bottleneck!r}")
         return faults
@@ -144,6 +142,11 @@ class Npc(nn.Module):
         self.vq_layers = GroupedQuantizer(config.vq) if config.vq else None
         self.ae_bottleneck = nn.Linear(width, config.dim_bottleneck, bias=False) if config.dim_bottleneck else None
         self.postnet = nn.Linear(config.dim_bottleneck or width, input_size)
+
+    @classmethod
+    def of(cls, input_size: int, paras: Mapping[str, Any], source: str) -> Npc:
+        """As a checkpoint's ``model.paras`` section describes it; see :meth:`NpcConfig.of`."""
+        return cls(input_size, NpcConfig.of(paras, source))
 
     def _is_seen(self, block: int) -> bool:
         return not self.config.disable_cross_layer or block == self.config.n_blocks - 1

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from utility.networks.fields import filled, not_positive
+from utility.networks.fields import Settings, filled, nested, not_positive
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,27 @@ class QuantizerConfig:
                 f"codebook_size and code_dim must have one entry per group, not {len(self.codebook_size)} and {len(self.code_dim)}"
             )
         return faults + not_positive(self, ["gumbel_temperature"])
+
+
+def filled_with_quantizer(kind: type[Settings], paras: Mapping[str, Any], source: str) -> Settings:
+    """The settings of a network whose section ``vq``, if it has one, describes a quantiser.
+
+    Args:
+        kind: a dataclass with a field ``vq`` of :class:`QuantizerConfig`.
+        paras: its fields, see :func:`utility.networks.fields.filled`.
+        source: what the sentence calls them.
+
+    Raises:
+        ConfigError: fields are impossible, all at once.
+    """
+    vq = QuantizerConfig.of(nested(paras, source, "vq"), f"{source} vq") if paras.get("vq") is not None else None
+    return filled(kind, {**paras, "vq": vq}, source)
+
+
+def width_faults(vq: QuantizerConfig | None, width: int) -> list[str]:
+    """A fault if the codes have not the width of what is quantised, ``hidden_size``."""
+    fits = vq is None or vq.width == width
+    return [] if fits else [f"the widths vq.code_dim sum up to {vq.width}, not to hidden_size {width}"]
 
 
 class VectorQuantizer(nn.Module):

@@ -52,9 +52,13 @@ class FineTuning:
         Raises:
             ConfigError: they would be without effect.
         """
-        given = [name for name, value in zip(FIELDS, (self.lr, self.freeze), strict=True) if value]
-        if given and not trained:
-            raise ConfigError(f"{' and '.join(given)} need an upstream that is trained along (-f)", "optimizer")
+        if self.given and not trained:
+            raise ConfigError(f"{' and '.join(self.given)} need an upstream that is trained along (-f)", "optimizer")
+
+    @property
+    def given(self) -> list[str]:
+        """The fields that say something."""
+        return [name for name, value in zip(FIELDS, (self.lr, self.freeze), strict=True) if value]
 
     def hold(self, upstream: nn.Module) -> None:
         """Takes what the patterns name out of the training: no gradient is computed for it.
@@ -62,8 +66,10 @@ class FineTuning:
         Dropout and running statistics among the frozen layers work on as in the layers that are trained.
 
         Raises:
-            ConfigError: a pattern names nothing, or nothing is left.
+            ConfigError: a pattern names nothing, nothing is left, or there was nothing to train.
         """
+        if self.given and not any(parameter.requires_grad for parameter in upstream.parameters()):
+            raise ConfigError(f"{' and '.join(self.given)} has no effect: the upstream has nothing to train", "optimizer")
         frozen = self.frozen(upstream)
         for name, parameter in upstream.named_parameters():
             if name in frozen:

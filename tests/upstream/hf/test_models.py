@@ -52,6 +52,19 @@ def test_states_are_those_of_transformers_with_the_final_norm(saved, ready, name
 
 
 @EVERY
+def test_an_export_is_the_model_as_it_is_now(saved, tmp_path, name):
+    upstream, batch = made(saved, name), waves(6100, 2600)
+    with torch.no_grad():
+        before = upstream(batch)["hidden_states"]
+        for weight in upstream.parameters():
+            weight.mul_(1.05)
+        upstream.export(tmp_path)
+        ours, theirs = (each(batch)["hidden_states"] for each in (upstream, build("hf", ckpt=str(tmp_path))))
+    assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
+    assert any(not torch.equal(one, other) for one, other in zip(ours, before, strict=True))
+
+
+@EVERY
 def test_padding_changes_nothing_where_batches_are_independent(saved, name):
     upstream, batch = made(saved, name, batch_independent=True), waves(*LENGTHS)
     assert upstream.batch_independent

@@ -76,3 +76,25 @@ def test_a_checkpoint_that_stores_the_name_is_taken_up(saved, tmp_path, capsys):
     capsys.readouterr()
     assert main(["-m", "train", "-u", "hf:no/where/at/all", *flags[:-2], "-n", "x"]) == 2
     assert "there is no folder no/where/at/all" in capsys.readouterr().err
+
+
+def test_relative_paths_hold_from_another_working_directory(saved, tmp_path, monkeypatch, golden):
+    """That behind a colon, that of ``-k``, and one of ``-o``; what is no path stays as it is."""
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models/hubert").symlink_to(saved("hubert")[0])
+    (tmp_path / "models/apc.pt").symlink_to(golden("upstreams/vq_apc") / "ckpt.pt")
+    monkeypatch.chdir(tmp_path)
+    override = "config.runner.total_steps=1,,config.runner.tensorboard=False,,config.downstream_expert.datarc.num_workers=0"
+    sizes = ",,config.downstream_expert.datarc.sizes={'train':2,'dev':1,'test':1}"
+    flags = ["-d", "example", "--device", "cpu", "-o", override + sizes]
+    assert main(["-u", "hf:models/hubert", "-n", "named", *flags]) == 0
+    assert main(["-u", "apc_local", "-k", "models/apc.pt", "-n", "given", *flags]) == 0
+    assert main(["-a", "-u", "hf:models/hubert", "-n", "named", *flags]) == 0
+    monkeypatch.chdir(tmp_path / "models")
+    for run in ("named", "given"):
+        assert main(["-m", "evaluate", "-t", "dev", "-e", str(tmp_path / "result/downstream" / run)]) == 0
+    words = ["-e", str(tmp_path / "result/downstream/given"), "-p", str(tmp_path / "moved")]
+    assert main([*words, "-o", "args.upstream_ckpt=apc.pt,,config.runner.total_steps=2"]) == 0
+    stored = torch.load(tmp_path / "moved/states-2.ckpt")["Args"]
+    assert stored["upstream_ckpt"] == str(tmp_path / "models/apc.pt") and stored["upstream"] == "apc_local"
+    assert main(["-m", "evaluate", "-t", "dev", "-u", "hf:no/model", "-d", "example", "-p", "x"]) == 2
