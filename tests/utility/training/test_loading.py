@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, WeightedRandomSampler
 from torch.utils.data.distributed import DistributedSampler
 
-from utility.errors import ToolkitError, UnknownNameError
+from utility.errors import DataError, ToolkitError, UnknownNameError
 from utility.training.loading import Place, open_pass, usable_cores
 from utility.training.seeding import Stream
 
@@ -275,3 +275,21 @@ def test_an_upstream_may_work_in_the_workers():
         assert batch[1] == names
         assert [len(item) for item in batch[0]] == [len(wav) for wav in wavs]
         assert all(torch.equal(a * 2, b) for a, b in zip(wavs, batch.states["hidden_states"], strict=True))
+
+
+def no_room(storage: torch.UntypedStorage) -> None:
+    raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1_0>: No space left on device (28)")
+
+
+def add_strings(batch: tuple) -> tuple:
+    return [str(wav) for wav in batch[0]], {"labels": [torch.zeros(1)]}
+
+
+@pytest.mark.parametrize("change", [tuple, add_strings])
+def test_full_shared_memory_is_said_and_not_waited_for(change, monkeypatch):
+    monkeypatch.setattr(torch.UntypedStorage, "share_memory_", no_room)
+    monkeypatch.setattr(torch.UntypedStorage, "_share_filename_cpu_", no_room)
+    monkeypatch.setattr(torch.UntypedStorage, "_share_fd_cpu_", no_room)
+    get = lambda: DataLoader(Waves(), num_workers=1, timeout=20, collate_fn=lambda items: change(tuple(zip(*items, strict=True))))  # noqa: E731
+    with pytest.raises(DataError, match=r"^shared memory \(/dev/shm\) has no room"):
+        read(get, place())
