@@ -135,9 +135,12 @@ def as_waveform(wav: Any) -> Tensor:
     """The samples as float32.
 
     Raises:
-        DataError: whole numbers, whose full scale is not known here.
+        DataError: whole numbers, whose full scale is not known here, or no numbers at all.
     """
-    wav = torch.as_tensor(np.asarray(wav) if isinstance(wav, list) else wav)
+    try:
+        wav = torch.as_tensor(np.asarray(wav) if isinstance(wav, list) else wav)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"a waveform of the task is a {type(wav).__name__}; batches are (wavs, *others), wavs a list of samples") from error
     if not wav.is_floating_point() and wav.numel():
         kind = str(wav.dtype).removeprefix("torch.")
         raise DataError(f"a waveform of the task is {kind}; floating point in [-1, 1] is expected (int16: divide by 32768)")

@@ -100,6 +100,43 @@ def test_an_iterable_dataset_is_fast_forwarded():
     assert [items for items, _ in read(get, place(1, 4))] == [items for items, _ in whole[4:]]
 
 
+class Bulk(Noisy):
+    """Reads a whole batch of indices at once."""
+
+    def __getitem__(self, indices: list[int]) -> list[tuple]:
+        return [super(Bulk, self).__getitem__(index) for index in indices]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_sampler_of_whole_batches_repeats_exactly(workers):
+    def get() -> DataLoader:
+        data = Bulk()
+        return DataLoader(data, batch_size=None, sampler=BatchSampler(RandomSampler(data), 4, drop_last=False), num_workers=workers)
+
+    whole = read(get, place(1))
+    assert sorted(item[0] for batch in whole for item in batch) == list(range(23))
+    assert read(get, place(1, 2)) == whole[2:]
+    assert read(get, place(2)) != whole
+
+
+class Doubling(DataLoader):
+    """A loader whose own ``__iter__`` changes what comes out of it."""
+
+    def __iter__(self) -> Iterator[list[float]]:
+        for items, _ in super().__iter__():
+            yield [2 * value + 1000 for _, value, *_ in items]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loader_with_its_own_way_of_reading_keeps_it(workers):
+    get = lambda: Doubling(Noisy(), batch_size=4, shuffle=True, collate_fn=collate, num_workers=workers)  # noqa: E731
+    whole = read(get, place(1))
+    assert len(whole) == 6
+    assert all(value >= 1000 for batch in whole for value in batch)
+    assert read(get, place(1, 2)) == whole[2:]
+    assert read(get, place(1, rank=1, world=2)) == whole[1::2]
+
+
 class SizedStream(NoisyStream):
     def __len__(self) -> int:
         return 23
