@@ -68,7 +68,7 @@ def _seed(text: str) -> int:
 class _Joined(argparse.Action):
     """Of an option that is given several times all values hold, not only the last."""
 
-    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option_string: str | None = None) -> None:
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
         before = getattr(namespace, self.dest, None)
         setattr(namespace, self.dest, f"{before},,{values}" if before else values)
 
