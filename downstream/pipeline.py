@@ -43,6 +43,7 @@ class Pipeline:
 
     Attributes:
         upstream, featurizer, downstream: the modules.
+        compiled: the upstream goes through torch.compile.
         store: where the upstream's states are kept, if they are.
         trainable: those that the optimizer and the checkpoints know, by their names there.
     """
@@ -73,7 +74,8 @@ class Pipeline:
             tuning.hold(self.upstream)
         begins = training and not experiment.resumes
         self.load(_without_memory(self.downstream, experiment.state) if begins else experiment.state, experiment.checkpoint)
-        if experiment.runner.compile:
+        self.compiled = experiment.runner.compile
+        if self.compiled:
             self.upstream.compile()
         self.store = stored.open_store(experiment, self.upstream, device, self.amp)
 
@@ -127,11 +129,13 @@ class Pipeline:
         """A pass over a split (``place.epoch`` is passed to tasks that take it).
 
         On a CPU a frozen upstream that declares itself ``stateless`` (its output is a function of the waveforms alone: it draws no random
-        numbers and leaves no traces) works in the loader workers, several batches at a time.
+        numbers and leaves no traces) works in the loader workers, several batches at a time; not one that is compiled, because a worker
+        may not start the compiler.
         """
         if self.store is not None and place.stream is Stream.FORWARD:
             self.store.look_at(place, lambda epoch: self.loader_of(split, epoch))
-        in_workers = self.device == "cpu" and "Upstream" not in self.trainable and getattr(self.upstream, "stateless", False)
+        at_rest = "Upstream" not in self.trainable and not self.compiled
+        in_workers = self.device == "cpu" and at_rest and getattr(self.upstream, "stateless", False)
         return open_pass(lambda: self.loader_of(split, place.epoch), place, self._in_worker if in_workers else None)
 
     def _in_worker(self, wavs: list[Tensor]) -> dict[str, Any]:

@@ -96,8 +96,10 @@ class Runner:
             evaluated = evaluator(name, Tracker(), 0)
         if self.team.leads:
             evaluated.step = int(self.experiment.state.get("Step", 0))
-            self._say(f"[Runner] - {summary(evaluated)} | {self.experiment.results_dir / result_name(evaluated)}")
-            write_result(evaluated, self.experiment, pipeline, self.experiment.checkpoint)
+            try:
+                self._say(f"[Runner] - {summary(evaluated)} | {self.experiment.results_dir / result_name(evaluated)}")
+            finally:  # printed where nothing can be written, and written where nobody reads
+                write_result(evaluated, self.experiment, pipeline, self.experiment.checkpoint)
         return 0
 
     def inference(self) -> int:

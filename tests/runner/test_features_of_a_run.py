@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +12,12 @@ import torch
 import yaml
 from torch import Tensor, nn
 
+from downstream.runner import Runner
 from run_downstream import main
+from tests.support.pipelines import untrained
+from utility.training.loading import Place
+from utility.training.packing import Extracted
+from utility.training.seeding import Stream
 
 PLUGIN = str(Path(__file__).resolve().parent / "plugins" / "hooked_task")
 RUNNER = {"total_steps": 2, "gradient_clipping": 1, "log_step": 1, "eval_step": 2, "save_step": 2, "eval_dataloaders": ["dev"]}
@@ -76,3 +83,24 @@ def test_layers_are_normalised_if_it_is_asked_for(seen):
         means[flags] = max(features.mean(dim=-1).abs().max().item() for each in passes.values() for features, _ in each)
     assert means[("--upstream_feature_normalize",)] < 1e-5
     assert means[()] > 1e-2
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_loader_workers_leave_a_compiled_upstream_to_the_main_process(compiled, tmp_path, monkeypatch):
+    """They are daemons, which may not start the processes of the compiler."""
+    monkeypatch.setattr(nn.Module, "compile", lambda self: None)
+    options = f"config.runner.compile={compiled},,config.downstream_expert.datarc.num_workers=1"
+    pipeline = untrained("example", tmp_path, "-o", f"{options},,config.downstream_expert.datarc.sizes.test=1")
+    (batch,) = pipeline.open_pass("test", Place(1, Stream.EVALUATION, "test")).batches
+    assert isinstance(batch, Extracted) is not compiled
+
+
+def test_a_result_that_cannot_be_printed_is_written(tmp_path, monkeypatch):
+    def full(self: Runner, line: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Runner, "_say", full)
+    (tmp_path / "config.yaml").write_text("downstream_expert: {}")
+    argv = ["-m", "evaluate", "-t", "dev", "-u", "mel", "-d", PLUGIN, "-c", str(tmp_path / "config.yaml"), "-p", str(tmp_path / "run")]
+    assert main([*argv, "--device", "cpu"]) == 2
+    assert json.loads((tmp_path / "run/results/initial/dev.json").read_text())["items"] == 6

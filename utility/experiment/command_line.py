@@ -4,6 +4,7 @@ S3PRL's flags with S3PRL's names; what differs:
 
 - ``-m`` defaults to ``train``; ``-n`` is called ``--name`` as well, ``-g`` ``--upstream_config`` as well; ``--local-rank`` is accepted.
 - ``-t`` takes one or more values: a split, or the files and folders that inference reads.
+- ``-o`` may be given several times; later ones win where they name the same field.
 - ``--device`` defaults to ``auto``: the accelerator of the machine if there is one.
 - ``--output``, ``--allow_pipes`` and ``--feature_store`` are new. Pushing to a hub is not part of this toolkit and says so.
 """
@@ -64,6 +65,14 @@ def _seed(text: str) -> int:
     return int(text)
 
 
+class _Joined(argparse.Action):
+    """Of an option that is given several times all values hold, not only the last."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None) -> None:
+        before = getattr(namespace, self.dest, None)
+        setattr(namespace, self.dest, f"{before},,{values}" if before else values)
+
+
 @dataclass(frozen=True)
 class _Option:
     """One row of the table below; ``default`` applies when the option is not given."""
@@ -96,7 +105,7 @@ _OPTIONS: dict[str, list[_Option]] = {
             ("-o", "--override"),
             None,
             "change fields last of all, e.g. \"config.optimizer.lr=1.0e-3,,args.seed=7,,config.runner.eval_dataloaders=['dev','test']\"",
-            {"metavar": "FIELD=VALUE[,,...]"},
+            {"metavar": "FIELD=VALUE[,,...]", "action": _Joined},
         ),
     ],
     "experiment": [

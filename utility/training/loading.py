@@ -7,11 +7,12 @@ instead of replaying it. It makes no difference how many workers there are.
 
 from __future__ import annotations
 
+import copy
 import os
 import random
 import warnings
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count, islice
 from typing import Any
@@ -24,7 +25,7 @@ from torch.utils.data.distributed import DistributedSampler
 from utility.errors import DataError, ToolkitError
 from utility.training.packing import Extract, Failure, Packing, Unpacked
 from utility.training.seeding import Stream, number_of, seed_everything
-from utility.training.signals import held_back, leave_to_the_main_process
+from utility.training.signals import end_workers_at_exit, held_back, leave_to_the_main_process
 
 
 @dataclass(frozen=True)
@@ -117,9 +118,11 @@ def open_pass(get_loader: Callable[[], Iterable], place: Place, extract: Extract
         how = {"batch_size": loader.batch_size, "drop_last": loader.drop_last}
         return _replayed(loader, _rebuild(loader, SeededStream(loader.dataset, place), how, extract), place)
     _reset_samplers(loader, place)
+    dealt = replace(place, rank=0, world=1) if _is_distributed(loader) else place
+    if type(loader).__iter__ is not DataLoader.__iter__:  # it does more than hand on the batches, which a loader made of it would not
+        return _replayed(loader, _Own(loader), dealt)
     batched = loader.batch_sampler is not None
     order = list(loader.batch_sampler if batched else loader.sampler)
-    dealt = replace(place, rank=0, world=1) if _is_distributed(loader) else place
     wanted = dealt.mine(_keys(order, batched))
     how = {"batch_sampler": wanted} if batched else {"sampler": wanted, "batch_size": None}
     return Pass(Unpacked(_rebuild(loader, SeededDataset(loader.dataset, place), how, extract)), len(order), len(wanted))
@@ -157,7 +160,7 @@ class SeededDataset(Dataset):
     def __init__(self, dataset: Any, place: Place):
         self.dataset, self.place = dataset, place
 
-    def __getitem__(self, key: tuple[Hashable, int]) -> Any:
+    def __getitem__(self, key: tuple[Any, int]) -> Any:
         index, repeat = key
         self.place.seed_item(index if isinstance(index, int) and index >= 0 else number_of(index), repeat)
         return _read(lambda: self.dataset[index])
@@ -230,9 +233,23 @@ class _WorkerStart:
     def __call__(self, worker: int) -> None:
         leave_to_the_main_process()
         info = get_worker_info()
-        vars(info)["dataset"] = info.dataset.dataset  # what the task's code expects to find there
+        if isinstance(info.dataset, (SeededDataset, SeededStream)):
+            vars(info)["dataset"] = info.dataset.dataset  # what the task's code expects to find there
         if self.then is not None:
             self.then(worker)
+
+
+@dataclass
+class _Own:
+    """A loader with an ``__iter__`` of its own, read as it is; only its workers leave the signals to the main process."""
+
+    loader: DataLoader
+
+    def __iter__(self) -> Iterator:
+        loader = copy.copy(self.loader)
+        loader.worker_init_fn = _WorkerStart(loader.worker_init_fn)
+        end_workers_at_exit()
+        return iter(loader)
 
 
 class _Loader(DataLoader):
@@ -266,10 +283,11 @@ def _keys(order: list, batched: bool) -> list:
     """Turns indices into (index, repeat) keys."""
     seen: Counter = Counter()
 
-    def key(index: Hashable) -> tuple[Hashable, int]:
+    def key(index: Any) -> tuple[Any, int]:
         index = index.item() if isinstance(index, torch.Tensor) else index
-        seen[index] += 1
-        return index, seen[index] - 1
+        name = index if isinstance(index, int) else repr(index)  # a list of indices, which is read at once, cannot be counted itself
+        seen[name] += 1
+        return index, seen[name] - 1
 
     return [[key(i) for i in batch] for batch in order] if batched else [key(i) for i in order]
 

@@ -5,7 +5,7 @@ Arrays of numpy would otherwise be copied through a pipe, and each tensor would 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -84,7 +84,7 @@ class Packing:
         if failures:
             return failures[0]
         try:
-            return self.pack(self.collate(items))
+            return _ready_to_send(self.pack(self.collate(items)))
         except ToolkitError as error:
             return Failure(str(error))
 
@@ -135,13 +135,48 @@ def as_waveform(wav: Any) -> Tensor:
     """The samples as float32.
 
     Raises:
-        DataError: whole numbers, whose full scale is not known here.
+        DataError: whole numbers, whose full scale is not known here, or no numbers at all.
     """
-    wav = torch.as_tensor(np.asarray(wav) if isinstance(wav, list) else wav)
+    try:
+        wav = torch.as_tensor(np.asarray(wav) if isinstance(wav, list) else wav)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"a waveform of the task is a {type(wav).__name__}; batches are (wavs, *others), wavs a list of samples") from error
     if not wav.is_floating_point() and wav.numel():
         kind = str(wav.dtype).removeprefix("torch.")
         raise DataError(f"a waveform of the task is {kind}; floating point in [-1, 1] is expected (int16: divide by 32768)")
     return wav.float()
+
+
+def _ready_to_send(batch: Any) -> Any:
+    """The batch, its tensors in shared memory already.
+
+    Otherwise they are moved there by the thread that sends batches; what fails in it is lost, and the main process waits for ever.
+
+    Raises:
+        DataError: there is no room.
+    """
+    try:
+        for tensor in _tensors(batch):
+            tensor.share_memory_()
+    except RuntimeError as error:
+        raise DataError(
+            "shared memory (/dev/shm) has no room for the batches of the loader workers: give it more (docker run --shm-size=8g), or lower "
+            "the task's num_workers or batch size"
+        ) from error
+    return batch
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    """Those in a batch, however nested."""
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, Packed):
+        yield from _tensors([value.flat, value.others, value.states])
+    elif isinstance(value, Mapping):
+        yield from _tensors(list(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for member in value:
+            yield from _tensors(member)
 
 
 def _are_waveforms(wavs: Any) -> bool:

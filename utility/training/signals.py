@@ -54,7 +54,7 @@ class StopRequest:
 @contextmanager
 def held_back() -> Iterator[None]:
     """Keeps signals waiting while loader workers are started, so that none reaches a worker before :func:`leave_to_the_main_process`."""
-    _end_workers_at_exit()
+    end_workers_at_exit()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, WATCHED)
     try:
         yield
@@ -63,7 +63,7 @@ def held_back() -> Iterator[None]:
 
 
 @cache
-def _end_workers_at_exit() -> None:
+def end_workers_at_exit() -> None:
     """Workers that an error has left behind would hold up the end of the process for as long as they answer signals later."""
     atexit.register(lambda: [child.kill() for child in multiprocessing.active_children()])
 

@@ -73,6 +73,10 @@ def test_spellings(line, name, value):
     assert args.given == {name}
 
 
+def test_overrides_add_up():
+    assert parsed("-o config.a=1 --override config.b=2,,config.a=3").override == "config.a=1,,config.b=2,,config.a=3"
+
+
 def test_given_stays_out_of_what_is_dumped():
     args = parsed("-u fbank -d example --seed 1337")
     assert args.given == {"upstream", "downstream", "seed"}

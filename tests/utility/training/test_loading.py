@@ -11,7 +11,7 @@ import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, RandomSampler, WeightedRandomSampler
 from torch.utils.data.distributed import DistributedSampler
 
-from utility.errors import ToolkitError, UnknownNameError
+from utility.errors import DataError, ToolkitError, UnknownNameError
 from utility.training.loading import Place, open_pass, usable_cores
 from utility.training.seeding import Stream
 
@@ -98,6 +98,43 @@ def test_an_iterable_dataset_is_fast_forwarded():
     whole = read(get, place(1))
     assert [i for items, _ in whole for i, _ in items] == list(range(23))
     assert [items for items, _ in read(get, place(1, 4))] == [items for items, _ in whole[4:]]
+
+
+class Bulk(Noisy):
+    """Reads a whole batch of indices at once."""
+
+    def __getitem__(self, indices: list[int]) -> list[tuple]:
+        return [super(Bulk, self).__getitem__(index) for index in indices]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_sampler_of_whole_batches_repeats_exactly(workers):
+    def get() -> DataLoader:
+        data = Bulk()
+        return DataLoader(data, batch_size=None, sampler=BatchSampler(RandomSampler(data), 4, drop_last=False), num_workers=workers)
+
+    whole = read(get, place(1))
+    assert sorted(item[0] for batch in whole for item in batch) == list(range(23))
+    assert read(get, place(1, 2)) == whole[2:]
+    assert read(get, place(2)) != whole
+
+
+class Doubling(DataLoader):
+    """A loader whose own ``__iter__`` changes what comes out of it."""
+
+    def __iter__(self) -> Iterator[list[float]]:
+        for items, _ in super().__iter__():
+            yield [2 * value + 1000 for _, value, *_ in items]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_loader_with_its_own_way_of_reading_keeps_it(workers):
+    get = lambda: Doubling(Noisy(), batch_size=4, shuffle=True, collate_fn=collate, num_workers=workers)  # noqa: E731
+    whole = read(get, place(1))
+    assert len(whole) == 6
+    assert all(value >= 1000 for batch in whole for value in batch)
+    assert read(get, place(1, 2)) == whole[2:]
+    assert read(get, place(1, rank=1, world=2)) == whole[1::2]
 
 
 class SizedStream(NoisyStream):
@@ -275,3 +312,21 @@ def test_an_upstream_may_work_in_the_workers():
         assert batch[1] == names
         assert [len(item) for item in batch[0]] == [len(wav) for wav in wavs]
         assert all(torch.equal(a * 2, b) for a, b in zip(wavs, batch.states["hidden_states"], strict=True))
+
+
+def no_room(storage: torch.UntypedStorage) -> None:
+    raise RuntimeError("unable to allocate shared memory(shm) for file </torch_1_0>: No space left on device (28)")
+
+
+def add_strings(batch: tuple) -> tuple:
+    return [str(wav) for wav in batch[0]], {"labels": [torch.zeros(1)]}
+
+
+@pytest.mark.parametrize("change", [tuple, add_strings])
+def test_full_shared_memory_is_said_and_not_waited_for(change, monkeypatch):
+    monkeypatch.setattr(torch.UntypedStorage, "share_memory_", no_room)
+    monkeypatch.setattr(torch.UntypedStorage, "_share_filename_cpu_", no_room)
+    monkeypatch.setattr(torch.UntypedStorage, "_share_fd_cpu_", no_room)
+    get = lambda: DataLoader(Waves(), num_workers=1, timeout=20, collate_fn=lambda items: change(tuple(zip(*items, strict=True))))  # noqa: E731
+    with pytest.raises(DataError, match=r"^shared memory \(/dev/shm\) has no room"):
+        read(get, place())

@@ -21,6 +21,12 @@ def test_whole_numbers_have_no_known_scale():
         as_waveform(np.array([0, 16384], np.int16))
 
 
+@pytest.mark.parametrize("wav", ["a.wav", {"array": [0.0]}, None])
+def test_what_is_no_waveform_is_named(wav):
+    with pytest.raises(DataError, match=rf"a waveform of the task is a {type(wav).__name__}; batches are \(wavs, \*others\)"):
+        as_waveform(wav)
+
+
 class ShortError(DataError):
     index, fault = 1, "100 samples are too short"
 
