@@ -186,6 +186,15 @@ def test_labels_beyond_the_words_are_counted(tmp_path: Path, caplog: pytest.LogC
     assert "1 commands have more labels than words, such as Ivy-snips-1 (3 words, 4 labels)" in record.getMessage()
 
 
+def test_an_empty_word_has_its_label(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """A double space is a word to S3PRL, which leaves it out together with its label; no label is then that of another word."""
+    lay_out_snips(tmp_path, {"train": ["Ivy-snips-1"]}, "Ivy-snips-1 BOS A  B EOS\tO O O artist X\n")
+    text = {"mode": "character-slot", "vocab_file": "downstream/ctc/vocab/character.txt", "slots_file": str(tmp_path / "slots.txt")}
+    (example,) = read({"name": "snips", "path": str(tmp_path), "train": ["train"]}, text)
+    assert make_encoder(text).decode(example.ids) == "A B-artist B E-artist"
+    assert not caplog.records
+
+
 def test_a_damaged_line_names_its_utterance(tmp_path: Path):
     lay_out_snips(tmp_path, {"train": ["Ivy-snips-1"]}, "")
     text = {"mode": "character-slot", "slots_file": str(tmp_path / "slots.txt")}
