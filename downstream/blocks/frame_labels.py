@@ -50,9 +50,9 @@ class FrameLabels:
         labels = bytearray()
         with _opened(Path(folder), field, hint) as (file, source):
             for number, line in enumerate(decoded(file, naming(source, "file of labels", field)), 1):
-                name, _, text = line.strip().partition(" ")
+                name, *text = line.split(maxsplit=1) or [""]
                 if name:
-                    own = _classes(text, classes, f"{field}: line {number} of {source}")
+                    own = _classes("".join(text), classes, f"{field}: line {number} of {source}")
                     self.places[name] = (len(labels), len(labels) + len(own))
                     labels += own.tobytes()
         self.labels = np.frombuffer(labels, np.uint8)

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from downstream.blocks.librispeech import read_texts
 from downstream.ctc.corpora import Example, examples_of, in_its_case, make_encoder, pronouncing, read_split, splits_of
 from downstream.ctc.dataset import Windows
 from tests.downstream.ctc.layouts import lay_out_librispeech, lay_out_snips
@@ -245,6 +246,11 @@ def test_a_mark_before_the_first_line_does_not_count(tmp_path: Path):
     (tmp_path / "train.tsv").write_text("\ufeffpath\ttext\na.wav\tA\n")
     for corpus in ({"name": "snips", "train": ["train"]}, {"name": "tsv", "train": ["train.tsv"]}):
         assert len(read_split({**corpus, "path": str(tmp_path)}, "train", slots=True)) == 1
+
+
+def test_a_tab_may_stand_before_a_text(tmp_path: Path):
+    (tmp_path / "1-2.trans.txt").write_text("1-2-3\tA B\n1-2-4  C D \n1-2-5\n\n")
+    assert read_texts(tmp_path / "1-2.trans.txt") == {"1-2-3": "A B", "1-2-4": "C D", "1-2-5": ""}
 
 
 def test_nothing_left(tmp_path: Path):

@@ -310,6 +310,8 @@ def test_no_labels(tmp_path: Path):
     (tmp_path / "converted_aligned_phones.txt").write_text("a 0 40")
     pack(tmp_path)
     assert FrameLabels(tmp_path, 41)["a"].tolist() == [0, 40]
+    (tmp_path / "converted_aligned_phones.txt").write_bytes(b"a\t0 40 \r\n\r\n")
+    assert FrameLabels(tmp_path, 41)["a"].tolist() == [0, 40]
 
 
 def test_names_of_classes(tmp_path: Path):
