@@ -108,13 +108,18 @@ def _opened(folder: Path, field: str, hint: str) -> Iterator[tuple[BinaryIO, Pat
         raise DataError(f"{field}: {archive} is damaged: {error}") from error
 
 
-def read_list(path: str | Path, field: str = "phone_path") -> list[str]:
+def read_list(path: str | Path, field: str = "phone_path", hint: str = "") -> list[str]:
     """The utterances of a list, blank lines left out.
+
+    Args:
+        path: the list.
+        field: the config field that error sentences name.
+        hint: what to do where it is missing.
 
     Raises:
         DataError: the list is missing or empty.
     """
-    names = [name for line in read_lines(path, "list of utterances", field) for name in line.split()]
+    names = [name for line in read_lines(path, "list of utterances", field, hint) for name in line.split()]
     if not names:
         raise DataError(f"{field}: the list of utterances {path} is empty")
     return names
