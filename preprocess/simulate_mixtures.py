@@ -149,7 +149,9 @@ def _utterance(path: Path, who: str, activity: Mapping | None, rate: int) -> Utt
     for name in (path.stem, path.stem.split("-", 1)[-1]):
         if name in activity:
             speech = np.clip(merged(np.concatenate(list(activity[name].values()))), 0, len(wav) / rate)
-            return Utterance(wav, rate, merged(speech), who, path.stem)
+            if not len(inside := merged(speech)):
+                raise DataError(f"--rttm has no turn of {path.stem} within its {len(wav) / rate:g} s")
+            return Utterance(wav, rate, inside, who, path.stem)
     raise DataError(f"--rttm has no line for {path.stem}")
 
 

@@ -76,7 +76,8 @@ class LanguageModelDecoder:
 
     def __init__(self, described: Mapping[str, Any], dictionary: LetterDictionary, source: str = "decoder_args"):
         decoder_type(described, source)
-        check_fields(described, _FIELDS, ("kenlm_model", "lexicon"), source=source)
+        if missing := [name for name in ("kenlm_model", "lexicon") if not described.get(name)]:
+            raise ConfigError([f"field {name!r} is missing" for name in missing], source)
         text = _flashlight()
         lexicon = read_lexicon(described["lexicon"], dictionary, f"{source}.lexicon")
         self.words = text.Dictionary([*lexicon, *([] if UNKNOWN in lexicon else [UNKNOWN])])

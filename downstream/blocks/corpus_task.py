@@ -8,6 +8,7 @@ from typing import Any
 
 from downstream.interfaces import DownstreamBase
 from utility.errors import ConfigError, UnknownNameError
+from utility.training.fields import check_texts
 
 SOURCE = "config.downstream_expert"
 
@@ -65,12 +66,13 @@ class CorpusTask(DownstreamBase):
         return self._corpora[split]
 
     def needed(self, *fields: str) -> list[Any]:
-        """The values of fields of ``datarc`` that a corpus cannot be read without.
+        """The values of fields of ``datarc`` that a corpus cannot be read without: texts, or what a task has for the name of a split.
 
         Raises:
-            ConfigError: some have no value; all of them are named.
+            ConfigError: some have no value, or one that is no text; all of them are named.
         """
         missing = [field for field in fields if not self.datarc.get(field)]
         if missing:
             raise ConfigError([f"field {field!r} is missing" for field in missing], source=self.datarc_source)
+        check_texts(self.datarc, [field for field in fields if field not in self.splits], source=self.datarc_source)
         return [self.datarc[field] for field in fields]

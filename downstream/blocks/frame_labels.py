@@ -50,9 +50,9 @@ class FrameLabels:
         labels = bytearray()
         with _opened(Path(folder), field, hint) as (file, source):
             for number, line in enumerate(decoded(file, naming(source, "file of labels", field)), 1):
-                name, _, text = line.strip().partition(" ")
+                name, *text = line.split(maxsplit=1) or [""]
                 if name:
-                    own = _classes(text, classes, f"{field}: line {number} of {source}")
+                    own = _classes("".join(text), classes, f"{field}: line {number} of {source}")
                     self.places[name] = (len(labels), len(labels) + len(own))
                     labels += own.tobytes()
         self.labels = np.frombuffer(labels, np.uint8)
@@ -108,13 +108,18 @@ def _opened(folder: Path, field: str, hint: str) -> Iterator[tuple[BinaryIO, Pat
         raise DataError(f"{field}: {archive} is damaged: {error}") from error
 
 
-def read_list(path: str | Path, field: str = "phone_path") -> list[str]:
+def read_list(path: str | Path, field: str = "phone_path", hint: str = "") -> list[str]:
     """The utterances of a list, blank lines left out.
+
+    Args:
+        path: the list.
+        field: the config field that error sentences name.
+        hint: what to do where it is missing.
 
     Raises:
         DataError: the list is missing or empty.
     """
-    names = [name for line in read_lines(path, "list of utterances", field) for name in line.split()]
+    names = [name for line in read_lines(path, "list of utterances", field, hint) for name in line.split()]
     if not names:
         raise DataError(f"{field}: the list of utterances {path} is empty")
     return names

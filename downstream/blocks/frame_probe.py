@@ -123,8 +123,8 @@ class FrameProbe(CorpusTask):
         """
         folder, field = Path(*self.needed("phone_path")), f"{SOURCE}.datarc.phone_path"
         if split == "test":
-            return read_list(folder / "test_split.txt", field)
-        train, dev = divide(read_list(folder / "train_split.txt", field), self.datarc.get("train_dev_seed", 1337))
+            return read_list(folder / "test_split.txt", field, self.hint)
+        train, dev = divide(read_list(folder / "train_split.txt", field, self.hint), self.datarc.get("train_dev_seed", 1337))
         return train if split == "train" else dev
 
     def read_corpus(self, split: str) -> list[list[TableRow]]:

@@ -32,7 +32,7 @@ from downstream.blocks.pooling import POOLINGS, activation_named
 from downstream.blocks.recurrent import RNNs
 from downstream.blocks.wav2letter import Wav2Letter
 from utility.errors import UnknownNameError
-from utility.training.fields import Count, check_fields, check_options, keywords_of
+from utility.training.fields import Count, check_fields, check_name, check_options, keywords_of
 
 
 class FrameLevel(nn.Module):
@@ -132,8 +132,7 @@ def build_head(
         ConfigError: an option that the head does not have, or that makes no sense.
     """
     name = described.get("select")
-    if name not in heads:
-        raise UnknownNameError(f"head in {source}.select", str(name), heads)
+    check_name(f"head in {source}.select", name, heads)
     options = described.get(name) or {}
     bound = heads[name].keywords if isinstance(heads[name], partial) else ()
     check_fields(options, keywords_of(heads[name], besides=("input_dim", "output_dim", *bound)), source=f"{source}.{name}")

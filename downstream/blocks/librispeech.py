@@ -107,4 +107,4 @@ def read_texts(path: str | Path, field: str = "path") -> dict[str, str]:
         DataError: it is missing or no UTF-8 text.
     """
     lines = read_lines(path, "file of texts", field)
-    return {name: text.strip() for name, _, text in (line.partition(" ") for line in lines) if name}
+    return {columns[0]: " ".join(columns[1:]).strip() for line in lines if (columns := line.split(maxsplit=1))}

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from downstream.blocks.pooling import PoolingByAttention, StatisticsByAttention, StatisticsPooling, TrueMeanPooling
-from utility.errors import UnknownNameError
-from utility.training.fields import Count, Part
+from utility.training.fields import Count, Part, check_name
 
 CONTEXTS = ((5, 1), (3, 2), (3, 3), (1, 1), (1, 1))  # frames and dilation of each layer
 
@@ -159,8 +158,7 @@ class SpeakerModel(nn.Module):
             ("agg_module", agg_module, AGGREGATIONS),
             ("utter_module", utter_module, UTTERANCE_MODULES),
         ):
-            if name not in known:
-                raise UnknownNameError(kind, str(name), known)
+            check_name(kind, name, known)
         self.framelevel_feature_extractor = FRAME_MODULES[module](input_dim, **(options or {}))
         self.agg_method = AGGREGATIONS[agg_module](self.framelevel_feature_extractor.output_dim, input_dim, published)
         self.utterancelevel_feature_extractor = UTTERANCE_MODULES[utter_module](self.agg_method.output_dim, input_dim)

@@ -12,7 +12,7 @@ from downstream.blocks.librispeech import Utterance
 from utility.errors import ConfigError, DataError, UnknownNameError, did_you_mean
 from utility.text.encoders import SPECIALS, UNK, TextEncoder, build_encoder, characters_of
 from utility.text.lexicon import Lexicon, grapheme_to_phoneme, read_lexicon
-from utility.training.fields import check_lists
+from utility.training.fields import check_lists, check_name
 
 from .readers import FIELD, READERS
 
@@ -45,8 +45,7 @@ def splits_of(corpus: Mapping[str, Any]) -> dict[str, list[str]]:
         ConfigError: fields that mean nothing, all in one sentence.
         UnknownNameError: no such corpus.
     """
-    if corpus.get("name") not in READERS:
-        raise UnknownNameError(f"corpus in {FIELD}.name", str(corpus.get("name")), READERS)
+    check_name(f"corpus in {FIELD}.name", corpus.get("name"), READERS)
     splits, faults = {}, []
     speakers = [name for name in corpus if corpus["name"] == "snips" and name.endswith(_SPEAKERS)]
     for name, value in corpus.items():

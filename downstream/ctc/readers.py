@@ -97,7 +97,7 @@ def check_commands(texts: Mapping[str, str], source: Path) -> None:
         if not text.strip():
             continue
         sentence, tab, labels = text.partition("\t")
-        words, tags = sentence.split(), labels.split()
+        words, tags = sentence.strip(" ").split(" "), labels.strip(" ").split(" ")  # an empty word has its label, too
         fault = ""
         if not tab:
             fault = "has no tab between words and labels"

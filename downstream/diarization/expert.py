@@ -18,7 +18,7 @@ from downstream.blocks.corpus_task import SOURCE, CorpusTask
 from downstream.interfaces import Outcome, Score
 from utility.errors import ConfigError, UnknownNameError
 from utility.metrics.diarization_tuning import Setting, best, scored_grid
-from utility.training.fields import check_counts, check_fields, check_flags, check_options, keywords_of
+from utility.training.fields import check_counts, check_fields, check_flags, check_options, check_sections, keywords_of
 
 from .dataset import DiarizationDataset, Framing
 from .kaldi import Recording, read_kaldi_folder
@@ -30,6 +30,7 @@ from .windows import joined, turns_with_times, windows
 TASK = Path(__file__).resolve().parent.name
 DATARC = ("chunk_size", "frame_shift", "subsampling", "label_delay", "num_speakers", "rate", "num_workers", "published", "allow_pipes")
 LOADERRC = ("num_workers", "train_batchsize", "eval_batchsize", "train_dir", "dev_dir", "test_dir")
+SECTIONS = ("datarc", "loaderrc", "modelrc", "scorerc")
 MOST_SPEAKERS = 6
 
 
@@ -52,7 +53,7 @@ class DownstreamExpert(CorpusTask):
     def __init__(self, upstream_dim: int, upstream_rate: int, downstream_expert: Mapping[str, Any], expdir: str, **kwargs: Any):
         super().__init__(expdir, **kwargs)
         _check(downstream_expert)
-        data = downstream_expert["datarc"]
+        data = _without_nulls(downstream_expert["datarc"])
         self.datarc = downstream_expert["loaderrc"]
         self.pipes, self.workers = data.get("allow_pipes", False), data.get("num_workers", self.datarc.get("num_workers", 0))
         self.format = (downstream_expert.get("scorerc") or {}).get("predictions", "npy")
@@ -210,15 +211,16 @@ class DownstreamExpert(CorpusTask):
 
 def _check(given: Mapping[str, Any]) -> None:
     """Refuses configs that cannot be meant."""
-    check_fields(given, {"datarc", "loaderrc", "modelrc", "scorerc"}, ("datarc", "loaderrc", "modelrc"), source=SOURCE)
-    data, loader, model, scorer = (given.get(name) or {} for name in ("datarc", "loaderrc", "modelrc", "scorerc"))
+    check_fields(given, SECTIONS, ("datarc", "loaderrc", "modelrc"), source=SOURCE)
+    check_sections(given, SECTIONS, source=SOURCE, null=("scorerc",))
+    check_fields(given["datarc"], DATARC, source=f"{SOURCE}.datarc")
+    data, loader, model, scorer = (_without_nulls(given.get(name) or {}) for name in SECTIONS)
     check_fields(data, DATARC, ("chunk_size",), source=f"{SOURCE}.datarc")
     check_fields(loader, LOADERRC, ("train_batchsize", "eval_batchsize"), source=f"{SOURCE}.loaderrc")
     check_fields(model, keywords_of(Model, besides=("input_dim", "speakers")), source=f"{SOURCE}.modelrc")
     check_fields(scorer, ("predictions", "save_predictions"), source=f"{SOURCE}.scorerc")
-    present = {name: value for name, value in data.items() if value is not None}
     least = {"chunk_size": 1, "frame_shift": 1, "subsampling": 1, "label_delay": 0, "num_speakers": 1, "rate": 1000, "num_workers": 0}
-    check_counts(present, least, source=f"{SOURCE}.datarc")
+    check_counts(data, least, source=f"{SOURCE}.datarc")
     check_counts(loader, {"train_batchsize": 1, "eval_batchsize": 1, "num_workers": 0}, source=f"{SOURCE}.loaderrc")
     check_options(Model, model, source=f"{SOURCE}.modelrc")
     _check_convolution(model.get("convolution") or {}, f"{SOURCE}.modelrc.convolution")
@@ -229,6 +231,11 @@ def _check(given: Mapping[str, Any]) -> None:
         raise ConfigError(f"num_speakers must be {MOST_SPEAKERS} at most, not {data['num_speakers']}", f"{SOURCE}.datarc")
     if (kind := scorer.get("predictions", "npy")) not in PREDICTION_FORMATS:
         raise UnknownNameError("format of scorerc.predictions", str(kind), PREDICTION_FORMATS)
+
+
+def _without_nulls(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that have a value; the others have their defaults."""
+    return {name: value for name, value in section.items() if value is not None}
 
 
 def _check_convolution(given: Mapping[str, Any], source: str) -> None:

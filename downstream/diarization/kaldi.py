@@ -21,6 +21,7 @@ import soundfile
 from downstream.blocks.presence import missing_below
 from utility.audio.io import AUDIO_EXTENSIONS, load_audio, resample
 from utility.errors import DataError
+from utility.text.files import lines_of
 
 SLACK_S = 0.05  # what a segment may lie beyond the end of its recording: times are rounded
 
@@ -98,14 +99,13 @@ def _rows(path: Path, what: str, fields: int, rest: bool = False) -> Iterator[tu
     """Numbers and fields of the lines; the last field has the rest of the line if ``rest``."""
     if not path.is_file():
         raise DataError(f"{what}: there is no file {path}")
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for number, line in enumerate(file, 1):
-            found = line.split(None, fields - 1) if rest else line.split()
-            if not found:
-                continue
-            if len(found) != fields:
-                raise DataError(f"{what}: line {number} of {path} has {len(found)} fields, not {fields}")
-            yield number, [text.strip() for text in found]
+    for number, line in enumerate(lines_of(path, "file", what), 1):
+        found = line.split(None, fields - 1) if rest else line.split()
+        if not found:
+            continue
+        if len(found) != fields:
+            raise DataError(f"{what}: line {number} of {path} has {len(found)} fields, not {fields}")
+        yield number, [text.strip() for text in found]
 
 
 def _number(text: str, number: int, path: Path, what: str) -> float:

@@ -16,6 +16,7 @@ from downstream.blocks.recordings import Recording
 from downstream.blocks.utterance_classifier import Vocabularies
 from downstream.interfaces import Score
 from utility.errors import ConfigError
+from utility.training.fields import check_texts
 
 from .corpus import CLASSES, FIELD, classes_of, list_of, read_list, recordings_of
 from .model import DeepModel
@@ -52,6 +53,7 @@ class DownstreamExpert(RecordingClassifier):
     ):
         super().__init__(expdir, mode=mode, **kwargs)
         self.take_datarc(downstream_expert["datarc"], FIELDS)
+        check_texts(self.datarc, ("meta_data",), source=self.datarc_source)
         self._valid_ratio = _ratio(self.datarc.get("valid_ratio", 0.2))
         self.fold = str(downstream_variant or self.datarc.get("test_fold") or "fold1")
         self.tag = f"{Path(__file__).resolve().parent.name}-{self.fold}"

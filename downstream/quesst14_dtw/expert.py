@@ -17,7 +17,7 @@ from downstream.blocks.detection import Answers, publish, score_answers
 from downstream.blocks.quesst import ENGLISH, PARTS, ground_truth_folder, recordings
 from downstream.interfaces import DownstreamBase, Outcome
 from utility.errors import ConfigError, DataError, UnknownNameError
-from utility.training.fields import check_counts, check_fields, check_flags
+from utility.training.fields import check_counts, check_fields, check_flags, check_texts
 from utility.training.loading import usable_cores
 
 from .dataset import SAMPLE_RATE, RecordingsDataset, read_waveform
@@ -224,6 +224,7 @@ def method_of(dtwrc: Mapping[str, Any], normalised: bool) -> Method:
     source = f"{SOURCE}.dtwrc"
     check_fields(dtwrc, {"dist_method", "minmax_norm", "step_pattern", "subsequence"}, source=source)
     check_flags(dtwrc, ("minmax_norm", "subsequence"), source=source)
+    check_texts(dtwrc, ("dist_method", "step_pattern"), source=source)
     pattern, subsequence = dtwrc.get("step_pattern", "asymmetric"), bool(dtwrc.get("subsequence", True))
     if pattern not in PATTERNS:
         raise UnknownNameError("step_pattern", str(pattern), PATTERNS)

@@ -81,13 +81,13 @@ def usable_spans(spans: Iterable[Span], seconds: float) -> tuple[tuple[Span, ...
     return tuple(found), reason
 
 
-def read_table(path: Path, required: Collection[str], delimiter: str = ",") -> Iterator[dict[str, str]]:
+def read_table(path: Path, required: Collection[str]) -> Iterator[dict[str, str]]:
     """The rows of a table with a header.
 
     Raises:
         DataError: it cannot be read, or columns are missing.
     """
-    return (row for _, row in rows_of(path, required, "table", FIELD, delimiter=delimiter))
+    return (row for _, row in rows_of(path, required, "table", FIELD))
 
 
 def read_json(path: Path) -> dict[str, Any]:

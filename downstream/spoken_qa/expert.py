@@ -16,9 +16,18 @@ from torch.utils.data import DataLoader
 from downstream.blocks.corpus_task import SOURCE, CorpusTask
 from downstream.blocks.score_log import log_score
 from downstream.interfaces import Outcome, Score
-from utility.errors import ConfigError, DataError, UnknownNameError
+from utility.errors import ConfigError, DataError
 from utility.metrics.spans import best, frame_f1, overlap_score
-from utility.training.fields import NotNegative, check_counts, check_fields, check_options, check_sections, check_texts, keywords_of
+from utility.training.fields import (
+    NotNegative,
+    check_counts,
+    check_fields,
+    check_name,
+    check_options,
+    check_sections,
+    check_texts,
+    keywords_of,
+)
 
 from . import nmsqa, slue
 from .corpus import Span
@@ -68,8 +77,7 @@ class DownstreamExpert(CorpusTask):
             raise ConfigError(f"kernel_size must be odd, not {modelrc['kernel_size']}", source=f"{SOURCE}.modelrc")
         check_options(Decoder, decoding, source=f"{SOURCE}.decoding")
         layout = self.datarc.get("layout", "nmsqa")
-        if layout not in LAYOUTS:
-            raise UnknownNameError("layout", str(layout), LAYOUTS)
+        check_name("layout", layout, LAYOUTS)
         self.layout, self.splits = LAYOUTS[layout], LAYOUTS[layout].SPLITS
 
         options = dict(modelrc)

@@ -6,7 +6,9 @@
 
 A table may have a longer name that ends with the split, such as ``slue-sqa5_test.tsv``. ``answer_spans`` has lists ``answer``,
 ``start_second`` and ``end_second``, or is a list of records or of (answer, start, end), as JSON text where the table is text. Splits:
-train, dev (which is validation), test, verified_test.
+train (which the release calls fine-tune), dev (validation), test, verified_test.
+
+In the tables of the release a question may begin with a quotation mark that nothing closes, so that every tab ends a column.
 """
 
 from __future__ import annotations
@@ -18,13 +20,18 @@ from pathlib import Path
 from typing import Any
 
 from utility.errors import DataError, did_you_mean
-from utility.text.files import lines_of
+from utility.text.files import lines_of, rows_of
 
-from .corpus import FIELD, LeftOut, Question, Span, first_existing, read_table, recordings_in, usable_spans
+from .corpus import FIELD, LeftOut, Question, Span, first_existing, recordings_in, usable_spans
 from .nmsqa import seconds_of
 
 SPLITS = ("train", "dev", "test", "verified_test")
-_ALIASES = {"dev": ("validation", "dev"), "test": ("test",), "train": ("train",), "verified_test": ("verified_test", "verified-test")}
+_ALIASES = {
+    "train": ("train", "fine-tune"),
+    "dev": ("validation", "dev"),
+    "test": ("test",),
+    "verified_test": ("verified_test", "verified-test"),
+}
 _COLUMNS = ("question_id", "document_id", "answer_spans")
 
 
@@ -70,7 +77,8 @@ def _table(root: Path, split: str) -> Path:
 
 def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
     if table.suffix == ".tsv":
-        yield from read_table(table, _COLUMNS, "\t")
+        for _, row in rows_of(table, _COLUMNS, "table", FIELD, delimiter="\t", quoted=False):
+            yield {name: _unquoted(row[name]) for name in _COLUMNS}
         return
     for number, line in enumerate(lines_of(table, "table", FIELD), 1):
         try:
@@ -82,6 +90,11 @@ def _rows(table: Path) -> Iterator[Mapping[str, Any]]:
         if missing := [name for name in _COLUMNS if name not in row]:
             raise DataError(f"{table}, line {number} has no field {missing[0]!r}{did_you_mean(missing[0], row)}")
         yield row
+
+
+def _unquoted(value: str) -> str:
+    """A value as it was before a writer of tables enclosed it in quotation marks, if one did."""
+    return value[1:-1].replace('""', '"') if len(value) > 1 and value[0] == value[-1] == '"' else value
 
 
 def answer_spans(given: Any, where: str) -> list[Span]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,19 +55,29 @@ class Evaluated:
 
 
 def evaluated(folder: Path) -> list[Evaluated]:
-    """The numbered checkpoints with a result on the test trials, the worst first."""
+    """The numbered checkpoints with a result on the test trials, the worst first.
+
+    Raises:
+        DataError: a result is damaged, or is one of another task.
+    """
     found = []
     for place in folder.glob("results/states-*"):
+        if not (number := re.fullmatch(r"states-(\d+)", place.name)):
+            continue
         results = [_result(place / f"{split}.json") for split in ("test", "dev")]
         test, dev = (_scores(result) for result in results)
         if test:
-            step, heard = int(place.name.partition("-")[2]), _trains_on_dev(results[0])
-            found.append(Evaluated(place, step, test["EER"], test["minDCF"], dev.get("EER"), heard))
+            if missing := {"EER", "minDCF"} - test.keys():
+                raise DataError(f"{place / 'test.json'} has no {min(missing)}; is {folder} an experiment with sv_voxceleb1?")
+            found.append(Evaluated(place, int(number[1]), test["EER"], test["minDCF"], dev.get("EER"), _trains_on_dev(results[0])))
     return sorted(found, key=lambda result: (-result.test, result.step))
 
 
 def _result(file: Path) -> dict[str, Any]:
-    return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    try:
+        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    except ValueError as error:
+        raise DataError(f"result {file} is damaged: {error}") from error
 
 
 def _scores(result: Mapping[str, Any]) -> dict[str, float]:
@@ -104,8 +115,10 @@ def report(folder: Path) -> list[str]:
     """The lines of the report.
 
     Raises:
-        DataError: no checkpoint of the folder has been evaluated.
+        DataError: there is no such folder, or no checkpoint of it has been evaluated.
     """
+    if not folder.is_dir():
+        raise DataError(f"there is no experiment folder {folder}")
     results = evaluated(folder)
     if not results:
         raise DataError(f"{folder} has no result of a states-*.ckpt yet; ./downstream/sv_voxceleb1/test_expdirs.sh {folder} makes them")

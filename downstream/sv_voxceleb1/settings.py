@@ -9,8 +9,17 @@ from typing import Any
 from downstream.blocks.corpus_task import SOURCE
 from downstream.blocks.speaker_losses import LOSSES
 from downstream.blocks.xvector import FRAME_MODULES
-from utility.errors import ConfigError, UnknownNameError
-from utility.training.fields import check_counts, check_fields, check_flags, check_options, check_sections, keywords_of
+from utility.errors import ConfigError
+from utility.training.fields import (
+    check_counts,
+    check_fields,
+    check_flags,
+    check_name,
+    check_options,
+    check_sections,
+    check_texts,
+    keywords_of,
+)
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +55,7 @@ def checked_model(modelrc: Mapping[str, Any]) -> Mapping[str, Any]:
     check_sections(modelrc, ("module_config", "LossConfig"), source=source)
     for kind, known, section in (("module", FRAME_MODULES, "module_config"), ("ObjectiveLoss", LOSSES, "LossConfig")):
         name = modelrc[kind]
-        if name not in known:
-            raise UnknownNameError(f"{source}.{kind}", str(name), known)
+        check_name(f"{source}.{kind}", name, known)
         options, where = modelrc.get(section, {}).get(name) or {}, f"{source}.{section}.{name}"
         check_fields(options, keywords_of(known[name], besides=("input_dim", "hidden_dim", "speaker_num")), source=where)
         check_options(known[name], options, source=where)
@@ -65,11 +73,13 @@ def checked_data(datarc: Mapping[str, Any], shortest: int) -> dict[str, Any]:
         ConfigError: fields that there are not, that are missing, or values that make no sense.
     """
     source = f"{SOURCE}.datarc"
-    check_fields(datarc, _DATA, _BATCHES, source=source)
+    check_fields(datarc, _DATA, source=source)
     check_sections(datarc, ("vad_config",), source=source)
     check_fields(datarc.get("vad_config", {}), ("min_sec",), source=f"{source}.vad_config")
     check_flags(datarc, ("hold_out_dev",), source=source)
+    check_texts(datarc, ("file_path", *LISTS.values()), source=source)
     given = {name: value for name, value in datarc.items() if value is not None}
+    check_fields(given, _DATA, _BATCHES, source=source)
     given["min_sec"] = given.pop("vad_config", {}).get("min_sec", _LEAST_SAMPLES)
     check_counts(given, {**dict.fromkeys(_BATCHES, 1), "num_workers": 0, "max_timestep": shortest, "min_sec": shortest}, source=source)
     if given.get("train_meta_data"):

@@ -65,9 +65,9 @@ def read_list(path: str | Path) -> list[Line]:
     """
     found = []
     for number, text in enumerate(read_lines(path, "list", LIST_FIELD, _HINT), 1):
-        code, _, file = text.strip().partition(" ")
-        if not code:
+        if not (columns := text.split(maxsplit=1)):
             continue
+        code, file = columns[0], columns[-1].strip()
         if code not in SPLITS or len(parts := file.split("/")) != 3 or not all(parts) or ".." in parts:
             raise DataError(f"{naming(path, 'list', LIST_FIELD)}, line {number} is {text!r} and should be '1|2|3 <speaker>/<video>/<file>'")
         found.append(Line(number, SPLITS[code], file))

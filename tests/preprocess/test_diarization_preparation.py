@@ -197,6 +197,15 @@ def test_conversations_that_cannot_be(shared: Path, tmp_path: Path, capsys):
         assert says in capsys.readouterr().err
 
 
+def test_speech_activity_of_other_recordings(tmp_path: Path, capsys):
+    for who in "ab":
+        save_audio(tmp_path / f"speech/{who}/{who}.wav", np.full(8000, 0.1), 16000)
+    (tmp_path / "x.rttm").write_text("".join(f"SPEAKER {who} 1 5 1 <NA> <NA> {who} <NA>\n" for who in "ab"))
+    words = ["--speech", tmp_path / "speech", "--out", tmp_path / "out", "--rttm", tmp_path / "x.rttm", "--utterances", 1]
+    assert simulate_mixtures.main(list(map(str, words))) == 2
+    assert " within its 0.5 s" in capsys.readouterr().err
+
+
 def test_synthetic_libri2mix(tmp_path: Path, capsys):
     """The official layout; what the speech activity calls silence is silent but for the noise, and the splits share no speaker."""
     corpus = synthetic("libri2mix", tmp_path / "corpus")

@@ -17,6 +17,7 @@ from xml.sax.saxutils import quoteattr
 
 from utility.errors import DataError
 from utility.metrics.detection import Detection
+from utility.text.files import lines_of
 
 STDLIST = "benchmark.stdlist.xml"
 _HEAD = '<stdlist termlist_filename="benchmark.stdlist.xml" indexing_time="1.00" language="english" index_size="1" system_id="benchmark">\n'
@@ -78,7 +79,7 @@ def read_ecf(path: str | Path) -> list[str]:
 def read_rttm(path: str | Path) -> set[tuple[str, str]]:
     """The (query, document) pairs of the lines ``LEXEME <document> <channel> <begin> <duration> <query> ...``; other lines are comments."""
     pairs = set()
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(lines_of(path, "RTTM file"), start=1):
         fields = line.split()
         if not fields or fields[0] != "LEXEME":
             continue
@@ -159,13 +160,6 @@ def _attribute(element: ET.Element, name: str, path: str | Path) -> str:
     if value is None:
         raise DataError(f"{path}: a <{element.tag}> has no {name}")
     return value
-
-
-def _text(path: str | Path) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _some(names: list[str], path: str | Path, tag: str) -> list[str]:

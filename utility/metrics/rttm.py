@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from utility.errors import DataError
+from utility.text.files import lines_of
 
 Turns = dict[str, dict[str, np.ndarray]]
 _RTTM_FIELDS, _UEM_FIELDS = 8, 4
@@ -65,11 +66,7 @@ def _lines(path: str | Path, kind: str) -> Iterator[tuple[int, list[str]]]:
     """Numbers and fields of all lines but comments (which begin with a semicolon) and blank ones."""
     if not Path(path).is_file():
         raise DataError(f"there is no {kind} file {path}")
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no {kind} file: it is not text in UTF-8") from error
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines_of(path, f"{kind} file"), 1):
         fields = line.split()
         if fields and not fields[0].startswith(";"):
             yield number, fields

@@ -5,13 +5,13 @@ from __future__ import annotations
 import inspect
 import math
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
-from utility.errors import ConfigError, did_you_mean
+from utility.errors import ConfigError, UnknownNameError, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,16 @@ def check_texts(given: Mapping[str, Any], names: Iterable[str], *, source: str) 
     ]
     if faults:
         raise ConfigError(faults, source)
+
+
+def check_name(kind: str, name: Any, valid: Collection[str]) -> None:
+    """Refuses what is none of the ``valid`` names; a list or a section, which yaml may hold where a name belongs, is none.
+
+    Raises:
+        UnknownNameError: as its sentence calls it, it is no ``kind``.
+    """
+    if not isinstance(name, str) or name not in valid:
+        raise UnknownNameError(kind, str(name), valid)
 
 
 def check_lists(given: Mapping[str, Any], names: Iterable[str], *, source: str, alone: bool = False) -> None:

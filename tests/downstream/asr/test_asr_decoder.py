@@ -98,6 +98,12 @@ def test_types():
         decoder_type({"baem": 3})
 
 
+@pytest.mark.parametrize("nothing", ["", None])
+def test_empty_fields(letters: LetterDictionary, described: dict, nothing: str | None):
+    with pytest.raises(ConfigError, match="decoder_args: field 'lexicon' is missing"):
+        LanguageModelDecoder({**described, "lexicon": nothing}, letters)
+
+
 def test_wrong_files(letters: LetterDictionary, described: dict, tmp_path: Path):
     for package in ("flashlight.lib.text", "kenlm"):
         pytest.importorskip(package)

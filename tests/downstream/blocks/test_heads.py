@@ -54,6 +54,7 @@ def test_recorded_pre_and_post_net(golden):
     [
         ({"select": "UtterLevel"}, UnknownNameError, "did you mean 'UtteranceLevel'"),
         ({}, UnknownNameError, "FrameLevel, UtteranceLevel"),
+        ({"select": ["FrameLevel"]}, UnknownNameError, "unknown head in modelrc.select .*FrameLevel"),
         ({"select": "UtteranceLevel", "UtteranceLevel": {"pooling": "MaxPooling"}}, UnknownNameError, "did you mean 'MeanPooling'"),
         ({"select": "FrameLevel", "FrameLevel": {"hidden": [3]}}, ConfigError, "did you mean 'hiddens'"),
     ],

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from downstream.blocks.librispeech import read_texts
 from downstream.ctc.corpora import Example, examples_of, in_its_case, make_encoder, pronouncing, read_split, splits_of
 from downstream.ctc.dataset import Windows
 from tests.downstream.ctc.layouts import lay_out_librispeech, lay_out_snips
@@ -186,6 +187,15 @@ def test_labels_beyond_the_words_are_counted(tmp_path: Path, caplog: pytest.LogC
     assert "1 commands have more labels than words, such as Ivy-snips-1 (3 words, 4 labels)" in record.getMessage()
 
 
+def test_an_empty_word_has_its_label(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    """A double space is a word to S3PRL, which leaves it out together with its label; no label is then that of another word."""
+    lay_out_snips(tmp_path, {"train": ["Ivy-snips-1"]}, "Ivy-snips-1 BOS A  B EOS\tO O O artist X\n")
+    text = {"mode": "character-slot", "vocab_file": "downstream/ctc/vocab/character.txt", "slots_file": str(tmp_path / "slots.txt")}
+    (example,) = read({"name": "snips", "path": str(tmp_path), "train": ["train"]}, text)
+    assert make_encoder(text).decode(example.ids) == "A B-artist B E-artist"
+    assert not caplog.records
+
+
 def test_a_damaged_line_names_its_utterance(tmp_path: Path):
     lay_out_snips(tmp_path, {"train": ["Ivy-snips-1"]}, "")
     text = {"mode": "character-slot", "slots_file": str(tmp_path / "slots.txt")}
@@ -236,6 +246,11 @@ def test_a_mark_before_the_first_line_does_not_count(tmp_path: Path):
     (tmp_path / "train.tsv").write_text("\ufeffpath\ttext\na.wav\tA\n")
     for corpus in ({"name": "snips", "train": ["train"]}, {"name": "tsv", "train": ["train.tsv"]}):
         assert len(read_split({**corpus, "path": str(tmp_path)}, "train", slots=True)) == 1
+
+
+def test_a_tab_may_stand_before_a_text(tmp_path: Path):
+    (tmp_path / "1-2.trans.txt").write_text("1-2-3\tA B\n1-2-4  C D \n1-2-5\n\n")
+    assert read_texts(tmp_path / "1-2.trans.txt") == {"1-2-3": "A B", "1-2-4": "C D", "1-2-5": ""}
 
 
 def test_nothing_left(tmp_path: Path):

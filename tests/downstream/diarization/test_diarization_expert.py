@@ -53,6 +53,11 @@ def test_shipped_configs(repo: Path, tmp_path: Path, name: str, parameters: int)
     assert sum(parameter.numel() for parameter in expert.parameters()) == parameters
 
 
+def test_null_is_the_default(tmp_path: Path):
+    given = dict.fromkeys(("frame_shift", "subsampling", "label_delay", "num_speakers", "rate", "published", "allow_pipes"))
+    assert make(tmp_path, given).framing == make(tmp_path).framing
+
+
 def test_names_of_parameters_are_s3prls(tmp_path: Path):
     lstm = [f"model.rnn.{kind}_l0" for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
     assert set(make(tmp_path).state_dict()) == {"best_score", *lstm, "model.linear.weight", "model.linear.bias", "_extra_state"}
@@ -63,6 +68,9 @@ def test_names_of_parameters_are_s3prls(tmp_path: Path):
     ("given", "error", "says"),
     [
         ({"datarc": {"chunk_sise": 1}}, ConfigError, "datarc: unknown field 'chunk_sise'; did you mean 'chunk_size'"),
+        ({"datarc": {"chunk_size": None}}, ConfigError, "datarc: field 'chunk_size' is missing"),
+        ({"config": {"modelrc": None}}, ConfigError, "modelrc is None, not a section"),
+        ({"mode": "train", "loaderrc": {"train_dir": 7}}, ConfigError, "train_dir must be a text, not 7"),
         ({"datarc": {"chunk_size": 0}}, ConfigError, "chunk_size must be a whole number of at least 1, not 0"),
         ({"datarc": {"label_delay": 3}}, ConfigError, "label_delay must be 0"),
         ({"datarc": {"num_speakers": 9}}, ConfigError, "num_speakers must be 6 at most"),

@@ -52,6 +52,15 @@ def test_a_folder_is_read(folder: Path):
     assert labels.T.astype(int).tolist() == [[0, 0, 0, 0, 1, 1, 1, 1, 1, 0], [0, 1, 1, 1, 1, 0, 1, 1, 1, 1]]
 
 
+def test_marks_before_the_first_line_and_windows_ends_do_not_count(folder: Path):
+    before = read_kaldi_folder(folder)
+    for name in ("wav.scp", "reco2dur", "segments", "utt2spk"):
+        (folder / name).write_bytes(("\ufeff" + (folder / name).read_text().replace("\n", "\r\n")).encode())
+    assert [(each.name, each.source, each.speakers) for each in read_kaldi_folder(folder)] == [
+        (each.name, each.source, each.speakers) for each in before
+    ]
+
+
 def test_audio_beside_the_lists(folder: Path):
     (folder / "wav.scp").unlink()
     (folder / "audio").rename(folder / "wav")

@@ -228,6 +228,12 @@ def test_wrong_fields(small, tmp_path: Path, change: dict, error: type, sentence
         make(tmp_path, paths(small, **change), mode="train")
 
 
+def test_a_missing_list_says_how_to_get_it(small, tmp_path: Path):
+    expert = make(tmp_path, {**paths(small), "phone_path": str(tmp_path)})
+    with pytest.raises(DataError, match=r"train_split\.txt does not exist; python3 preprocess/fetch_lists\.py --only phone_linear"):
+        expert.get_dataloader("train")
+
+
 def test_wrong_names(small, tmp_path: Path):
     with pytest.raises(UnknownNameError, match="unknown split 'tset'; did you mean 'test'"):
         make(tmp_path, paths(small)).get_dataloader("tset")
@@ -309,6 +315,8 @@ def test_no_labels(tmp_path: Path):
     (tmp_path / "converted_aligned_phones.zip").unlink()
     (tmp_path / "converted_aligned_phones.txt").write_text("a 0 40")
     pack(tmp_path)
+    assert FrameLabels(tmp_path, 41)["a"].tolist() == [0, 40]
+    (tmp_path / "converted_aligned_phones.txt").write_bytes(b"a\t0 40 \r\n\r\n")
     assert FrameLabels(tmp_path, 41)["a"].tolist() == [0, 40]
 
 

@@ -155,6 +155,19 @@ def test_other_answer_spans_are_one_sentence(given):
         slue.answer_spans(given, "here")
 
 
+def test_slue_as_it_is_released(tmp_path: Path):
+    """The training split is called fine-tune, and quotation marks in questions enclose nothing."""
+    root = lay_out_slue(tmp_path)
+    (root / "train").rename(root / "fine-tune")
+    (root / "slue-sqa5_train.tsv").unlink()
+    rows = [("question_id", "raw_question_text", "document_id", "answer_spans")]
+    rows += [(f"train-{name}", text, "train-d", '[["a", 0.5, 1.0]]') for name, text in (("q0", '"who said so'), ("q1", 'who said "no"'))]
+    (root / "slue-sqa5_fine-tune.tsv").write_text("".join("\t".join(row) + "\n" for row in rows))
+    questions = slue.questions(root, "train")
+    assert names(questions) == ["train-q0", "train-q1"]
+    assert [question.spans for question in questions] == [((0.5, 1.0),)] * 2
+
+
 def test_slue_as_json_lines(tmp_path: Path):
     root = lay_out_slue(tmp_path)
     (root / "slue-sqa5_train.tsv").unlink()

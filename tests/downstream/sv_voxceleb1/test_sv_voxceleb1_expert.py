@@ -338,6 +338,8 @@ def test_everything_is_looked_at_when_a_training_begins(tones, tmp_path: Path):
     ("settings", "error", "sentence"),
     [
         ({"datarc": {"file_pth": "x"}}, ConfigError, "did you mean 'file_path'"),
+        ({"datarc": {"eval_batch_size": None}}, ConfigError, "field 'eval_batch_size' is missing"),
+        ({"datarc": {"file_path": ["x"]}}, ConfigError, r"file_path must be a text, not \['x'\]"),
         ({"datarc": {"eval_batch_size": 0}}, ConfigError, "eval_batch_size must be a whole number of at least 1"),
         ({"datarc": {"max_timestep": 300}}, ConfigError, "max_timestep must be a whole number of at least 3040, not 300"),
         ({"datarc": {"vad_config": {"min_sec": 2}}}, ConfigError, "min_sec must be a whole number of at least 3040, not 2"),

@@ -71,6 +71,25 @@ def test_report_of_nothing(tmp_path: Path, capsys: pytest.CaptureFixture):
     assert "has no result of a states-*.ckpt yet" in capsys.readouterr().err
 
 
+def test_the_report_of_a_folder_that_is_none(tmp_path: Path, capsys: pytest.CaptureFixture):
+    assert report([str(tmp_path / "nowhere")]) == 2
+    assert capsys.readouterr().err == f"there is no experiment folder {tmp_path / 'nowhere'}\n"
+
+
+def test_copies_of_results_are_no_results(folder: Path, capsys: pytest.CaptureFixture):
+    (folder / "results/states-200").rename(folder / "results/states-200.bak")
+    assert report([str(folder)]) == 0
+    assert "states-200" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("text", "fault"), [('{"scores', "is damaged"), ('{"scores": {"acc": {"value": 1}}}', "has no EER")])
+def test_the_report_of_other_results(folder: Path, capsys: pytest.CaptureFixture, text: str, fault: str):
+    (folder / "results/states-300/test.json").write_text(text)
+    assert report([str(folder)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{folder / 'results/states-300/test.json'} {fault}" in line
+
+
 def test_the_link_follows_the_results(folder: Path):
     assert report([str(folder)]) == 0
     write_result(folder, 400, "test", 0.05)

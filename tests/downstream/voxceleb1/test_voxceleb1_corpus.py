@@ -131,6 +131,13 @@ def test_wrong_lists(small: Layout, lines: list[str], sentence: str):
         items(small, "test")
 
 
+@pytest.mark.parametrize("space", [" ", "\t", "  "])
+def test_white_space_in_lists(tmp_path: Path, space: str):
+    (tmp_path / "list.txt").write_bytes(f"\ufeff3{space}id10003/v/00001.wav \r\n\r\n".encode())
+    (line,) = read_list(tmp_path / "list.txt")
+    assert (line.split, line.path) == ("test", "id10003/v/00001.wav")
+
+
 def test_missing_list_and_corpus(small: Layout, tmp_path: Path):
     with pytest.raises(DataError, match=r"meta_data: list .*nowhere does not exist; .*fetch_lists\.py --only voxceleb1"):
         read_list(tmp_path / "nowhere")

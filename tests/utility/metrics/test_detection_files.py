@@ -54,6 +54,8 @@ def test_a_ground_truth_is_read(tmp_path):
     (tmp_path / "x.rttm").write_text("\n".join(lines))
     truth = read_ground_truth(tmp_path)
     assert (truth.queries, truth.documents, truth.targets) == (["q1", "q2"], ["d1", "d2"], {("q1", "d1")})
+    (tmp_path / "x.rttm").write_text("\ufeff" + lines[3], encoding="utf-8")  # with a mark before the first line
+    assert read_ground_truth(tmp_path).targets == {("q1", "d1")}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,7 @@ def test_faults_are_named(tmp_path, read, text, says):
 
 
 def test_missing_and_ambiguous_files_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"cannot read .*nowhere"):
+    with pytest.raises(DataError, match=r"RTTM file .*nowhere does not exist"):
         read_rttm(tmp_path / "nowhere")
     with pytest.raises(DataError, match=r"cannot read .*nowhere"):
         read_stdlist(tmp_path / "nowhere")

@@ -39,6 +39,8 @@ def test_an_rttm_is_read(tmp_path):
     lines = (";; a comment", "", "SPKR-INFO r 1 <NA> <NA> <NA> unknown a <NA>", "SPEAKER r 1 0.5 1.5 <NA> <NA> a <NA>")
     path.write_text("\n".join([*lines, "SPEAKER r 1 3 1 <NA> <NA> a <NA> <NA>", ""]))
     assert {who: found.tolist() for who, found in read_rttm(path)["r"].items()} == {"a": [[0.5, 2.0], [3.0, 4.0]]}
+    path.write_bytes(f"\ufeff{lines[-1]}\r\n".encode())  # with a mark before the first line
+    assert read_rttm(path)["r"]["a"].tolist() == [[0.5, 2.0]]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_no_rttm_and_none_that_is_text(tmp_path):
     with pytest.raises(DataError, match="there is no RTTM file"):
         read_rttm(tmp_path / "x.rttm")
     (tmp_path / "x.rttm").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(DataError, match="not text in UTF-8"):
+    with pytest.raises(DataError, match="is no UTF-8 text: line 1"):
         read_rttm(tmp_path / "x.rttm")
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from utility.errors import ConfigError
-from utility.training.fields import Count, NotNegative, Part, check_lists, check_options, check_sections, check_texts
+from utility.errors import ConfigError, UnknownNameError
+from utility.training.fields import Count, NotNegative, Part, check_lists, check_name, check_options, check_sections, check_texts
 
 
 def head(
@@ -85,6 +85,13 @@ def test_texts_and_lists():
         check_lists(given, ("one", "fives"), source="here")
     with pytest.raises(ConfigError, match="five must be a text or a list of texts, not 5"):
         check_lists(given, ("five",), source="here", alone=True)
+
+
+@pytest.mark.parametrize("name", [["a"], {"a": 1}, None, 1, "b"])
+def test_names(name: Any):
+    check_name("letter", "a", {"a": 1})
+    with pytest.raises(UnknownNameError, match=r"unknown letter .*valid: a"):
+        check_name("letter", name, {"a": 1})
 
 
 def test_sections():
