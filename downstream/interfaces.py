@@ -90,6 +90,8 @@ class DownstreamBase(nn.Module):
             ``"none"`` (the task has no inference on recordings).
         evaluation_memory: what is remembered of evaluations: names in the state dict, or keys of the dict of ``get_extra_state``; names
             that do not exist are passed over.
+        feature_layers: numbers of hidden states that the task wants beside each other, (T, numbers * D), in place of their weighted sum;
+            None: the sum, as on the command line.
         distributed_evaluation: True if ``forward`` leaves everything that ``log_records`` needs in ``records`` (lists that grow), so
             that batches can be dealt to several processes and their records merged in batch order.
     """
@@ -102,6 +104,7 @@ class DownstreamBase(nn.Module):
     trains: bool = True
     inference_inputs: str = "files"
     evaluation_memory: tuple[str, ...] = ("best_score",)
+    feature_layers: tuple[int, ...] | None = None
     distributed_evaluation: bool = True
 
     def __init__(self, expdir: str | Path, results_dir: str | Path | None = None, **kwargs: Any):
@@ -168,6 +171,12 @@ class DownstreamBase(nn.Module):
             modules: the trainable ones of ``"Upstream"``, ``"Featurizer"``, ``"Downstream"``.
         """
         return None
+
+    def begin_with(self, upstream: nn.Module) -> None:
+        """Called before a training that begins anew, with the upstream: a task that trains a network of the same kind may take weights.
+
+        Weights of ``-i`` come after it and win.
+        """
 
     def checkpoint_entries(self) -> Mapping[str, Any]:
         """Further top-level entries of every checkpoint, for other programs: plain data and tensors, which the Runner never reads back.

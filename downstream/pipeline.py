@@ -63,6 +63,7 @@ class Pipeline:
         ).to(device)
         self.downstream = _build_task(experiment, self.featurizer, training).to(device)
         self.featurizer.length_rule = _length_rule(self.downstream, self.featurizer)
+        self.featurizer.side_by_side = getattr(self.downstream, "feature_layers", None)
         _check_rate(args, self.downstream)
         self.specaug = SpecAug(**config["specaug"]) if training and config.get("specaug") else None
         self.trainable = {"Featurizer": self.featurizer, "Downstream": self.downstream}
@@ -73,6 +74,8 @@ class Pipeline:
             tuning.check_use(trained=args["upstream_trainable"])
             tuning.hold(self.upstream)
         begins = training and not experiment.resumes
+        if begins and isinstance(self.downstream, DownstreamBase):
+            self.downstream.begin_with(self.upstream)
         self.load(_without_memory(self.downstream, experiment.state) if begins else experiment.state, experiment.checkpoint)
         self.compiled = experiment.runner.compile
         if self.compiled:

@@ -83,7 +83,7 @@ class Featurizer(nn.Module):
         self.layer_selection, self.normalize = layer_selection, normalize
         features = probe(upstream, upstream_device)
         self.tells_lengths = "lengths" in features
-        self.length_rule = length_rule
+        self.length_rule, self._side_by_side = length_rule, None
         self.feature_selection = self._known_key(features, feature_selection)
         selected = self._select(features)
         self.layer_num = 1 if isinstance(selected, Tensor) else len(selected)
@@ -107,6 +107,19 @@ class Featurizer(nn.Module):
             raise UsageError(f"upstream {self.name} gives no 'lengths', which the length rule 'own' needs; use 'round' or 'ceil'")
         self._length_rule = rule
 
+    @property
+    def side_by_side(self) -> tuple[int, ...] | None:
+        """Numbers of states that are given one beside the other, in place of a weighted sum; None: the sum. May be changed at any time."""
+        return self._side_by_side
+
+    @side_by_side.setter
+    def side_by_side(self, layers: Sequence[int] | None) -> None:
+        if layers is not None and (not layers or not all(0 <= layer < self.layer_num for layer in layers) or self.layer_num == 1):
+            there = f"states 0 to {self.layer_num - 1}" if self.layer_num > 1 else "one state alone"
+            key = f"{self.feature_selection!r} of upstream {self.name}"
+            raise UsageError(f"the states {list(layers)} are needed, but {key} has {there}")
+        self._side_by_side = None if layers is None else tuple(layers)
+
     def forward(self, wavs: Sequence[Tensor], features: Mapping[str, Any]) -> list[Tensor]:
         """
         Args:
@@ -120,7 +133,10 @@ class Featurizer(nn.Module):
             ToolkitError: the upstream gave other layers than when probed, or its frames do not fit its rate.
         """
         selected = self._select(features)
-        padded = selected if isinstance(selected, Tensor) else self._weighted_sum(selected)
+        if self.side_by_side is not None:
+            padded = torch.cat([selected[layer] for layer in self.side_by_side], dim=-1)
+        else:
+            padded = selected if isinstance(selected, Tensor) else self._weighted_sum(selected)
         return self._cut(padded, [len(wav) for wav in wavs], features.get("lengths"))
 
     def _known_key(self, features: Mapping[str, Any], key: str) -> str:

@@ -203,3 +203,19 @@ def test_waveform_keeps_every_sample():
     for rule in ("round", "ceil", "own"):
         features = Featurizer(model, length_rule=rule)(wavs, model(wavs))
         assert all(torch.equal(f[:, 0], wav) for f, wav in zip(features, wavs, strict=True))
+
+
+def test_states_side_by_side():
+    """In place of the sum, and cut as the sum is; what is not there is named."""
+    wavs = waves(1600, 800)
+    featurizer = Featurizer(Layers(3))
+    featurizer.side_by_side = (2, 0)
+    states = Layers(3)(wavs)["hidden_states"]
+    long, short = featurizer(wavs, Layers(3)(wavs))
+    assert torch.equal(long, torch.cat([states[2][0], states[0][0]], dim=-1))
+    assert torch.equal(short, torch.cat([states[2][1], states[0][1]], dim=-1)[:5])
+    for layers in ((3,), (-1,), ()):
+        with pytest.raises(UsageError, match=r"are needed, but 'hidden_states' of upstream Layers has states 0 to 2"):
+            featurizer.side_by_side = layers
+    with pytest.raises(UsageError, match="has one state alone"):
+        Featurizer(Layers(1)).side_by_side = (0,)

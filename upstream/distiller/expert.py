@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,17 +9,15 @@ from torch import Tensor
 
 from upstream.blocks.transformer_family import refuse_config, samples_per_frame
 from upstream.interfaces import UpstreamBase
-from utility.errors import CheckpointError
 from utility.features.waves import check_waves
 from utility.networks.conv_layers import least_samples
-from utility.networks.prediction_heads import PredictionHeads
+from utility.networks.prediction_heads import distiller_config, prediction_heads
 from utility.networks.transformer_body import load_model
 from utility.networks.transformer_config import TransformerSettings
 from utility.networks.transformer_masks import without_padding
 from utility.networks.transformer_net import ConvTransformer, independent_run, padded_run
 from utility.networks.weights import load_weights, local_path, read_checkpoint, section
 
-ONLY = {"out_layer_type": "expand-last", "task_emb_type": "expand-last", "attention_type": "original"}
 HEAD = "output_layer."
 
 
@@ -53,12 +49,12 @@ class UpstreamExpert(UpstreamBase):
         refuse_config(model_config)
         path = local_path(ckpt, refresh)
         content = read_checkpoint(path)
-        weights, config = section(content, path, "Distiller"), distiller_config(section(content, path, "Config"), path)
+        weights, config = section(content, path, "Distiller"), distiller_config(section(content, path, "Upstream_Config", "Config"), path)
         settings = TransformerSettings.of({**config, "conv_feature_layers": config.get("extractor_conv_feature_layers")}, path)
         mult = float(config.get("feature_grad_mult", 1.0)) if feature_grad_mult is None else feature_grad_mult
         model = load_model(settings, "hubert", weights, path, projection_norm=False)
         self.net = ConvTransformer(model, settings, "convolutions", mult, gradient_checkpointing)
-        self.output_layer = heads(config, settings.encoder_embed_dim, path)
+        self.output_layer = prediction_heads(config, settings.encoder_embed_dim, path)
         load_weights(self.output_layer, {n.removeprefix(HEAD): w for n, w in weights.items() if n.startswith(HEAD)}, path)
         self.batch_independent = batch_independent
         self.least_samples, self.rate = least_samples(settings.conv_feature_layers), samples_per_frame(settings)
@@ -99,31 +95,3 @@ class UpstreamExpert(UpstreamBase):
         layers = self.net.encoded(x, valid)[1:]
         predictions = self.output_layer(self.net.normed(layers)[-1]).unbind(dim=2)
         return [without_padding(x, valid), *layers, *predictions]
-
-
-def distiller_config(config: Any, path: Path) -> Mapping[str, Any]:
-    """The section of the model in a checkpoint's ``Config``.
-
-    Raises:
-        CheckpointError: there is none, or it asks for a variant that no published model has.
-    """
-    found = config.get("distiller") if isinstance(config, Mapping) else None
-    if not isinstance(found, Mapping):
-        raise CheckpointError(f"{path} has no section 'distiller' in its 'Config'")
-    wrong = [f"{key} {found[key]!r} (only {only!r} is known)" for key, only in ONLY.items() if found.get(key, only) != only]
-    if wrong:
-        raise CheckpointError(f"{path} is of an unknown kind: {', '.join(wrong)}")
-    return found
-
-
-def heads(config: Mapping[str, Any], width: int, path: Path) -> PredictionHeads:
-    """The prediction heads that the settings describe.
-
-    Raises:
-        CheckpointError: the settings do not give their number and width.
-    """
-    tasks, outputs, inner = config.get("n_tasks"), config.get("final_dim", 768), config.get("out_layer_inter_dim", -1)
-    wrong = [f"{name} is {value!r}" for name, value in (("n_tasks", tasks), ("final_dim", outputs)) if type(value) is not int or value < 1]
-    if wrong or type(inner) is not int:
-        raise CheckpointError(f"{path} has impossible settings: {', '.join(wrong) or f'out_layer_inter_dim is {inner!r}'}")
-    return PredictionHeads(width, inner if inner > 0 else width, tasks, outputs)

@@ -60,6 +60,27 @@ def encoder_weights(weights: Mapping[str, Tensor], prefixes: tuple[str, ...] = (
     return renamed({name: value for name, value in weights.items() if name.startswith(prefixes)}, (*ENCODER_RULES, _TRANSFORMER_NORM))
 
 
+_TO_FAIRSEQ: tuple[tuple[str, str | None], ...] = (
+    (r"feature_extractor\.conv_layers\.(\d+)\.conv\.(weight|bias)", r"feature_extractor.conv_layers.\1.0.\2"),
+    (r"feature_projection\.layer_norm\.(weight|bias)", r"layer_norm.\1"),
+    (r"feature_projection\.projection\.(weight|bias)", r"post_extract_proj.\1"),
+    (r"encoder\.pos_conv_embed\.conv\.bias", r"encoder.pos_conv.0.bias"),
+    (r"encoder\.pos_conv_embed\.conv\.parametrizations\.weight\.original0", r"encoder.pos_conv.0.weight_g"),
+    (r"encoder\.pos_conv_embed\.conv\.parametrizations\.weight\.original1", r"encoder.pos_conv.0.weight_v"),
+    (_LAYER + r"\.attention\.(k|v|q|out)_proj\.(weight|bias)", r"\1.self_attn.\2_proj.\3"),
+    (_LAYER + r"\.feed_forward\.intermediate_dense\.(weight|bias)", r"\1.fc1.\2"),
+    (_LAYER + r"\.feed_forward\.output_dense\.(weight|bias)", r"\1.fc2.\2"),
+    (_LAYER + r"\.layer_norm\.(weight|bias)", r"\1.self_attn_layer_norm.\2"),
+)
+
+
+def fairseq_weights(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a net of plain Transformer layers by fairseq's names: the way back of :func:`body_weights`."""
+    layered = any(name.startswith("feature_extractor.conv_layers.1.layer_norm.") for name in weights)
+    norm = (r"feature_extractor\.conv_layers\.(\d+)\.layer_norm\.(weight|bias)", r"feature_extractor.conv_layers.\1.2.")
+    return renamed(weights, (*_TO_FAIRSEQ, (norm[0], norm[1] + (r"1.\2" if layered else r"\2"))))
+
+
 def load_body(model: nn.Module, weights: Mapping[str, Tensor], path: Path, conformer: bool = False) -> None:
     """Loads a net strictly from weights by fairseq's names.
 

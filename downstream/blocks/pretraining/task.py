@@ -59,7 +59,7 @@ class PretrainingTask(CorpusTask):
         check_fields(downstream_expert, ("datarc", "upstream_config"), source=SOURCE)
         self.datarc, self.config = downstream_expert["datarc"], downstream_expert["upstream_config"]
         self._check_data()
-        self.upstream_dim = upstream_dim
+        self.upstream_dim, self.upstream_rate = upstream_dim, upstream_rate
         self.build(f"{SOURCE}.upstream_config")
         self.register_buffer("best_score", torch.full((1,), torch.inf))
         self.read_ahead()

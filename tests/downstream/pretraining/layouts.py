@@ -19,6 +19,18 @@ SMALL = {
     "npc": f"{PARAS}.hidden_size=24,,{PARAS}.n_blocks=2,,{PARAS}.vq={{'codebook_size':[8,8],'code_dim':[12,12],'gumbel_temperature':1.0}}",
 }
 BERT = f"{UPSTREAM}.transformer.hidden_size=24,,{UPSTREAM}.transformer.num_attention_heads=2,,{UPSTREAM}.transformer.intermediate_size=32"
+STUDENT = {
+    "extractor_conv_feature_layers": "'[(16,10,5)] + [(16,3,2)] * 4 + [(16,2,2)] * 2'",
+    "encoder_embed_dim": 32,
+    "encoder_ffn_embed_dim": 48,
+    "encoder_attention_heads": 4,
+    "encoder_layers": 1,
+    "conv_pos": 64,
+    "final_dim": 32,
+    "n_tasks": 2,
+    "pred_layer_id": [1, 2],
+}
+SMALL["distiller"] = ",,".join(f"{UPSTREAM}.distiller.{field}={value}" for field, value in STUDENT.items())
 SMALL |= dict.fromkeys(("mockingjay", "tera", "audio_albert"), BERT)
 
 
