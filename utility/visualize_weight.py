@@ -47,7 +47,8 @@ def draw(weights: list[float], title: str, path: Path) -> None:
     axes = figure.add_subplot()
     bars = axes.bar(range(1, len(weights) + 1), weights)
     axes.bar_label(bars, labels=[f"{weight:.2f}" for weight in weights], fontsize=8)
-    axes.set(title=title, xlabel="Layer ID", ylabel="Weight", ylim=(0, 1), xticks=range(1, len(weights) + 1))
+    axes.set_title(title, parse_math=False)  # the name of a folder, dollars and all
+    axes.set(xlabel="Layer ID", ylabel="Weight", ylim=(0, 1), xticks=range(1, len(weights) + 1))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path)

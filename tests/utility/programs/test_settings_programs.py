@@ -117,7 +117,7 @@ def test_visualize_weight_draws_the_softmax(ckpt, tmp_path, capsys):
     picture = ckpt.parent / "visualize_weight.png"
     assert capsys.readouterr().out == f"Normalized weights: [0.25, 0.5, 0.25]\n{picture}\n"
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert visualize_weight.main(["--ckpt", str(ckpt), "--name", "x", "--out_dir", str(tmp_path / "o")]) == 0
+    assert visualize_weight.main(["--ckpt", str(ckpt), "--name", r"a $\frac$ name", "--out_dir", str(tmp_path / "o")]) == 0
     assert (tmp_path / "o/visualize_weight.png").stat().st_size > 1000
 
 
