@@ -214,7 +214,7 @@ def _check(given: Mapping[str, Any]) -> None:
     check_fields(given, SECTIONS, ("datarc", "loaderrc", "modelrc"), source=SOURCE)
     check_sections(given, SECTIONS, source=SOURCE, null=("scorerc",))
     check_fields(given["datarc"], DATARC, source=f"{SOURCE}.datarc")
-    data, loader, model, scorer = (_without_nulls(given.get(name) or {}) for name in SECTIONS)
+    data, loader, model, scorer = _without_nulls(given["datarc"]), given["loaderrc"], given["modelrc"], given.get("scorerc") or {}
     check_fields(data, DATARC, ("chunk_size",), source=f"{SOURCE}.datarc")
     check_fields(loader, LOADERRC, ("train_batchsize", "eval_batchsize"), source=f"{SOURCE}.loaderrc")
     check_fields(model, keywords_of(Model, besides=("input_dim", "speakers")), source=f"{SOURCE}.modelrc")

@@ -69,6 +69,8 @@ def test_names_of_parameters_are_s3prls(tmp_path: Path):
     [
         ({"datarc": {"chunk_sise": 1}}, ConfigError, "datarc: unknown field 'chunk_sise'; did you mean 'chunk_size'"),
         ({"datarc": {"chunk_size": None}}, ConfigError, "datarc: field 'chunk_size' is missing"),
+        ({"modelrc": {"hidden_size": None}}, ConfigError, "hidden_size must be a whole number of at least 1, not None"),
+        ({"loaderrc": {"num_workers": None}}, ConfigError, "num_workers must be a whole number of at least 0, not None"),
         ({"config": {"modelrc": None}}, ConfigError, "modelrc is None, not a section"),
         ({"mode": "train", "loaderrc": {"train_dir": 7}}, ConfigError, "train_dir must be a text, not 7"),
         ({"datarc": {"chunk_size": 0}}, ConfigError, "chunk_size must be a whole number of at least 1, not 0"),
