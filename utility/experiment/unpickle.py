@@ -17,11 +17,13 @@ import io
 import pickle
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import IO, Any
 
 from utility.errors import CheckpointError, UnsafePickleError
+from utility.experiment.memo import check_memo
 from utility.experiment.rebuild import DTYPES, REBUILT, TORCH_VALUES, Rebuilder, Storage, Stub, Unreadable
 
 FAMILIES = (
@@ -52,6 +54,7 @@ _DAMAGE = (
     pickle.UnpicklingError,
     Unreadable,
     zipfile.BadZipFile,
+    zlib.error,
     struct.error,
     EOFError,
     AttributeError,
@@ -72,9 +75,10 @@ class DamagedCheckpointError(CheckpointError):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes stubs of everything that a pickle names, and refuses the third tier."""
+    """Makes stubs of everything that a pickle names, and refuses the third tier; the pickle starts where the file is."""
 
     def __init__(self, file: IO[bytes], families: tuple[str, ...]):
+        check_memo(file)
         super().__init__(file, encoding="latin1")
         self.families = families
         self.stubs: dict[tuple[str, str], type[Stub]] = {}
@@ -196,6 +200,8 @@ def _load_zip(file: IO[bytes], families: tuple[str, ...]) -> Any:
             raise Unreadable("a zip file without data.pkl")
         if any(info.file_size > size for info in entries.values()):
             raise Unreadable("a zip file with an entry larger than itself")
+        if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in entries.values()):
+            raise Unreadable("a zip file compressed in an unusual way")
         if f"{top}byteorder" in entries and archive.read(f"{top}byteorder") != b"little":
             raise Unreadable("written on a big-endian machine")
         unpickler = _Unpickler(io.BytesIO(archive.read(f"{top}data.pkl")), families)

@@ -406,6 +406,28 @@ def test_altered_zip_files(tmp_path, change, sentence):
         load_foreign(path)
 
 
+@pytest.mark.parametrize(
+    ("method", "sentence"), [(zipfile.ZIP_DEFLATED, "Error -3 while decompressing"), (zipfile.ZIP_LZMA, "compressed in an unusual way")]
+)
+def test_an_entry_that_a_flipped_bit_calls_compressed(tmp_path, method, sentence):
+    path = write(tmp_path / "x", {"w": torch.ones(3)}, "zip")
+    with zipfile.ZipFile(path) as archive:
+        info = archive.getinfo(next(name for name in archive.namelist() if name.endswith("byteorder")))
+    data = bytearray(path.read_bytes())
+    directory = data.rindex(b"PK\x01\x02", 0, data.rindex(info.filename.encode()))
+    for header, place in ((info.header_offset, 8), (directory, 10)):
+        data[header + place : header + place + 2] = struct.pack("<H", method)
+    path.write_bytes(data)
+    with pytest.raises(DamagedCheckpointError, match=sentence):
+        load_foreign(path)
+
+
+def test_a_number_of_the_memo_that_would_fill_the_memory(tmp_path):
+    with pytest.raises(DamagedCheckpointError, match="the number 1879048192 for a value at byte 3"):
+        load_foreign(raw(tmp_path, b"\x80\x02]r" + struct.pack("<I", 0x70000000) + b"."))
+    assert load_foreign(raw(tmp_path, b"\x80\x02]r" + struct.pack("<I", 60000) + b".")) == []
+
+
 def test_stream_with_a_count_that_lies(tmp_path):
     path = write(tmp_path / "x", torch.ones(3), "stream")
     data = path.read_bytes()
