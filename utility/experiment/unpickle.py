@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import io
 import pickle
-import pickletools
 import struct
 import zipfile
 import zlib
@@ -24,6 +23,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from utility.errors import CheckpointError, UnsafePickleError
+from utility.experiment.memo import check_memo
 from utility.experiment.rebuild import DTYPES, REBUILT, TORCH_VALUES, Rebuilder, Storage, Stub, Unreadable
 
 FAMILIES = (
@@ -75,24 +75,14 @@ class DamagedCheckpointError(CheckpointError):
 
 
 class _Unpickler(pickle.Unpickler):
-    """Makes stubs of everything that a pickle names, and refuses the third tier."""
+    """Makes stubs of everything that a pickle names, and refuses the third tier; the pickle starts where the file is."""
 
     def __init__(self, file: IO[bytes], families: tuple[str, ...]):
+        check_memo(file)
         super().__init__(file, encoding="latin1")
-        self.file, self.families = file, families
+        self.families = families
         self.stubs: dict[tuple[str, str], type[Stub]] = {}
         self.storages: dict[str, Storage] = {}
-
-    def load(self) -> Any:
-        """The next object; a memo larger than the file, which a few bytes can ask for, is not made."""
-        start = self.file.tell()
-        size = self.file.seek(0, io.SEEK_END)
-        self.file.seek(start)
-        for opcode, argument, _ in pickletools.genops(self.file):
-            if opcode.name.endswith("PUT") and argument > size:
-                raise pickle.UnpicklingError(f"a memo of {argument} places")
-        self.file.seek(start)
-        return super().load()
 
     def find_class(self, module: str, name: str) -> type[Stub]:
         module = _PYTHON2.get(module, module)
@@ -210,6 +200,8 @@ def _load_zip(file: IO[bytes], families: tuple[str, ...]) -> Any:
             raise Unreadable("a zip file without data.pkl")
         if any(info.file_size > size for info in entries.values()):
             raise Unreadable("a zip file with an entry larger than itself")
+        if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in entries.values()):
+            raise Unreadable("a zip file compressed in an unusual way")
         if f"{top}byteorder" in entries and archive.read(f"{top}byteorder") != b"little":
             raise Unreadable("written on a big-endian machine")
         unpickler = _Unpickler(io.BytesIO(archive.read(f"{top}data.pkl")), families)

@@ -6,11 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from utility.features.waves import pad_waves
 from utility.networks.by_length import run_by_length
 from utility.networks.conv_layers import frames_of
+from utility.networks.frozen_convolutions import FrozenConvolutions
 from utility.networks.transformer_config import TransformerSettings
 from utility.networks.transformer_encoder import called, encoder_states, with_final_norm
 from utility.networks.transformer_masks import grouped_frames, valid_mask, without_padding
@@ -50,6 +53,17 @@ class ConvTransformer(nn.Module):
         """Whether a mask makes the encoder blind to padding: not where several convolutions follow each other, whose biases fill it."""
         return not self.settings.conformer and self.settings.pos_conv_depth == 1
 
+    @property
+    def padding_reach(self) -> int | None:
+        """The padded frames behind an item beyond which all are equal; None where there is no such number.
+
+        Positions enter by one convolution alone, and all else that a padded frame sees is the item's own frames.
+        """
+        settings = self.settings
+        if not self.maskable or settings.relative_position_embedding:
+            return None
+        return settings.conv_pos // 2
+
     def frames(self, samples: int) -> int:
         """The frames of a waveform alone."""
         return frames_of(samples, self.settings.conv_feature_layers)
@@ -88,6 +102,11 @@ class ConvTransformer(nn.Module):
 def padded_run(net: ConvTransformer, wavs: Sequence[Tensor], run: Run) -> list[Tensor]:
     """As published: the batch is padded, with the net's own mask."""
     samples = [len(wav) for wav in wavs]
+    if _one_by_one(net, wavs):
+        valid, frames = net.valid_frames(samples), net.frames(max(samples))
+        reach = frames if net.padding_reach is None else net.padding_reach
+        kept = [min(frames, own + reach + 1) for own in valid]
+        return frozen_run(net, wavs, run, valid, kept, frames, max(samples))
     x = net.projected(net.features(pad_waves(wavs)))
     return list(run(x, valid_mask(net.valid_frames(samples), x.size(1), x.device)))
 
@@ -95,12 +114,49 @@ def padded_run(net: ConvTransformer, wavs: Sequence[Tensor], run: Run) -> list[T
 def independent_run(net: ConvTransformer, wavs: Sequence[Tensor], run: Run) -> list[Tensor]:
     """Each item as if it were alone; states are zero beyond its own frames.
 
-    On a CPU, items of equal length are computed together and nothing is padded. Elsewhere, and where a mask can make the encoder blind to
-    padding, only the convolutions that take statistics over time are computed so, and the encoder runs over the whole batch.
+    On a CPU, nothing is padded: items are computed one by one, or in training those of equal length together. Elsewhere, and where a mask
+    can make the encoder blind to padding, only the convolutions that take statistics over time are computed so, and the encoder runs over
+    the whole batch.
     """
+    if _one_by_one(net, wavs):
+        own = [net.frames(len(wav)) for wav in wavs]
+        return frozen_run(net, wavs, run, own, own, max(own), None)
     if net.maskable and not wavs[0].is_cpu:
         return masked_run(net, wavs, run)
     return run_by_length(lambda batch: list(run(net.projected(net.features(batch)), None)), wavs)
+
+
+def _one_by_one(net: ConvTransformer, wavs: Sequence[Tensor]) -> bool:
+    """Whether the net is frozen, on a CPU, where batches bring nothing and padding costs as much as speech."""
+    return wavs[0].is_cpu and not net.training and not torch.is_grad_enabled()
+
+
+def frozen_run(
+    net: ConvTransformer, wavs: Sequence[Tensor], run: Run, valid: Sequence[int], kept: Sequence[int], frames: int, longest: int | None
+) -> list[Tensor]:
+    """One waveform after the other through a frozen net on a CPU.
+
+    Args:
+        valid: the frames of each item that are no padding.
+        kept: the frames of each to be computed, those of ``valid`` and padded ones behind them.
+        frames: of the result; further ones are as the last one computed, or zero where that is no padded one.
+        longest: samples of the padded batch as which the items are to be taken, or None for each alone.
+
+    Returns:
+        states (B, frames, D).
+    """
+    convolutions = FrozenConvolutions(net.model.feature_extractor.conv_layers, net.settings.conv_feature_layers, longest)
+    joined: list[Tensor] = []
+    with parametrize.cached():  # a weight norm is computed once, not for each item
+        for index, (wav, own, width) in enumerate(zip(wavs, valid, kept, strict=True)):
+            x = F.pad(net.projected(convolutions(wav, own)[None]), (0, 0, 0, width - own))
+            states = run(x, valid_mask([own], width, x.device))
+            joined = joined or [state.new_zeros(len(wavs), frames, state.size(2)) for state in states]
+            for whole, state in zip(joined, states, strict=True):
+                whole[index, :width] = state[0]
+                if width > own:
+                    whole[index, width:] = state[0, -1]
+    return joined
 
 
 def masked_run(net: ConvTransformer, wavs: Sequence[Tensor], run: Run) -> list[Tensor]:

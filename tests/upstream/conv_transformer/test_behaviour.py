@@ -12,6 +12,7 @@ from torch import Tensor
 from tests.upstream.conv_transformer.cases import CORE, ENTRIES, made
 from tests.upstream.recorded import GOLDEN, ROOT
 from utility.features.waves import WaveError
+from utility.networks import transformer_net
 from utility.networks.transformer_net import independent_run, masked_run
 
 CLOSE = {"rtol": 1e-4, "atol": 2e-5}
@@ -65,6 +66,23 @@ def test_a_mask_gives_the_same_as_no_padding(folder):
         masked = masked_run(net, batch, net.encoded)
         for state, reference in zip(masked, independent_run(net, batch, net.encoded), strict=True):
             torch.testing.assert_close(state, reference, **CLOSE)
+
+
+@each(*(name for name in ENTRIES if name != "decoar2"))
+@pytest.mark.parametrize("independent", [False, True], ids=["published", "independent"])
+def test_a_frozen_net_gives_what_one_with_a_graph_gives(folder, independent, monkeypatch):
+    """Item by item beside the whole batch: padded frames too."""
+    calls = []
+    honest = transformer_net.frozen_run
+    monkeypatch.setattr(transformer_net, "frozen_run", lambda *args: [calls.append(1), honest(*args)][1])
+    upstream, batch = made(*folder, batch_independent=independent), waves(*LENGTHS, 3300)
+    with_graph = upstream(batch)["hidden_states"]
+    assert not calls
+    with torch.no_grad():
+        frozen = upstream(batch)["hidden_states"]
+    assert calls
+    for state, reference in zip(frozen, with_graph, strict=True):
+        torch.testing.assert_close(state, reference.detach(), **CLOSE)
 
 
 @each("hubert_multilabel")
