@@ -11,6 +11,8 @@ with weights of bf16 as well. The numbers of fp32 must be equal, and the largest
 from __future__ import annotations
 
 import argparse
+import ctypes
+import gc
 import site
 import statistics
 import subprocess
@@ -185,6 +187,8 @@ def peak_memory(args: argparse.Namespace, wavs: list) -> float:
         before = torch.cuda.memory_allocated()
         states(wavs)
         return (torch.cuda.max_memory_allocated() - before) / 1e6
+    gc.collect()
+    ctypes.CDLL(None).malloc_trim(0)  # what loading has freed would serve the run unseen
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak so far, of loading, is forgotten
     before = resident("VmRSS")
     states(wavs)
