@@ -151,7 +151,7 @@ def frozen_run(
         for index, (wav, own, width) in enumerate(zip(wavs, valid, kept, strict=True)):
             x = F.pad(net.projected(convolutions(wav, own)[None]), (0, 0, 0, width - own))
             states = run(x, valid_mask([own], width, x.device))
-            joined = joined or [state.new_zeros(len(wavs), frames, state.size(2)) for state in states]
+            joined = joined or [state.new_zeros(len(wavs), frames, *state.shape[2:]) for state in states]
             for whole, state in zip(joined, states, strict=True):
                 whole[index, :width] = state[0]
                 if width > own:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Iterable, Mapping
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from types import FunctionType, MethodType
 from typing import Any
@@ -40,7 +40,7 @@ def fingerprint(upstream: nn.Module, sources: Iterable[Path], settings: Mapping[
     digest = hashlib.blake2b(digest_size=20)
     write = _Writer(digest)
     write("settings", dict(settings))
-    write("libraries", {name: getattr(sys.modules[name], "__version__", "") for name in _LIBRARIES if name in sys.modules})
+    write("libraries", {name: version(name) for name in _LIBRARIES})  # whether loaded or not: what else a process does has no effect
     for folder in sources:
         for path in sorted(folder.rglob("*.py")):
             write(str(path.relative_to(folder)), path.read_bytes())
