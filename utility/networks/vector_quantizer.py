@@ -96,10 +96,19 @@ class VectorQuantizer(nn.Module):
         """(..., width) codes of (..., width) features: the likeliest entry in eval mode, a straight-through sample in training."""
         logits = self.vq_logits(features)
         if self.training:
-            chosen = F.gumbel_softmax(logits, tau=self.temperature, hard=True)
+            soft = ((logits + _gumbel(logits)) / self.temperature).softmax(-1)
+            chosen = F.one_hot(soft.argmax(-1), soft.size(-1)).to(soft.dtype) - soft.detach() + soft
         else:
             chosen = F.one_hot(logits.argmax(-1), logits.size(-1)).to(logits.dtype)
         return self.codebook_CxE(chosen)
+
+
+def _gumbel(like: Tensor) -> Tensor:
+    """Gumbel noise of a tensor's shape, from torch's global generator of the CPU.
+
+    Computed in double precision, so that no last bit of it depends on how a library cuts its sampling into pieces.
+    """
+    return torch.rand(like.shape, dtype=torch.float64).clamp_min(1e-300).log().neg().log().neg().to(like)
 
 
 class GroupedQuantizer(nn.ModuleList):
