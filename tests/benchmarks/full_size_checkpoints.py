@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from transformers import RobertaConfig, RobertaModel, Wav2Vec2Config, Wav2Vec2Model
 
-from tests.upstream.conv_transformer.sizes import SIZES, fairseq_weights, random_body, write_checkpoint, write_distilhubert
+from tests.upstream.conv_transformer.sizes import SIZES, random_body, write_checkpoint, write_distilhubert
 from tests.upstream.frames.tiny import KALDI, MEL, bert, decoar, frame_model
 from upstream.blocks.fairseq_files import FairseqModel
 from upstream.blocks.wav2vec_config import wav2vec_config
@@ -22,6 +22,7 @@ from upstream.pase.expert import DEFAULT_CONFIG
 from upstream.pase.model import PaseModel
 from utility.networks.apc import Apc, ApcConfig
 from utility.networks.npc import Npc, NpcConfig
+from utility.networks.transformer_weights import fairseq_weights
 from utility.networks.weights import renamed
 
 Made = tuple[str, dict[str, Any]]
@@ -99,7 +100,7 @@ def hf(folder: Path) -> Made:
 
 def decoar2(folder: Path) -> Made:
     """The encoder of a base model over log mel energies."""
-    body = {n: w for n, w in fairseq_weights(random_body("wav2vec2_base_960"), "default").items() if n.startswith("encoder.")}
+    body = {n: w for n, w in fairseq_weights(random_body("wav2vec2_base_960").state_dict()).items() if n.startswith("encoder.")}
     projection = nn.Linear(80, 768)
     weights = {**body, "post_extract_proj.weight": projection.weight.data, "post_extract_proj.bias": projection.bias.data}
     return saved("decoar2_local", {"model": weights}, folder)

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from utility.networks.prediction_heads import PredictionHeads
 from utility.networks.transformer_body import build_body
 from utility.networks.transformer_config import TransformerSettings
-from utility.networks.weights import renamed
+from utility.networks.transformer_weights import fairseq_weights
 
 LARGE = {"encoder_embed_dim": 1024, "encoder_ffn_embed_dim": 4096, "encoder_layers": 24, "encoder_attention_heads": 16}
 NORMED = {"extractor_mode": "layer_norm", "layer_norm_first": True}
@@ -36,24 +36,6 @@ SIZES = {
 }
 NORMALIZED = ("layer_norm",)  # extractors whose waveforms are normalised in the published models
 PREDICTIONS = 3  # of DistilHuBERT
-_LAYER = r"(encoder\.layers\.\d+)"
-FAIRSEQ_NAMES: tuple[tuple[str, str | None], ...] = (
-    (r"feature_extractor\.conv_layers\.(\d+)\.conv\.(\w+)", r"feature_extractor.conv_layers.\1.0.\2"),
-    (r"feature_projection\.layer_norm\.(\w+)", r"layer_norm.\1"),
-    (r"feature_projection\.projection\.(\w+)", r"post_extract_proj.\1"),
-    (r"encoder\.pos_conv_embed\.conv\.bias", r"encoder.pos_conv.0.bias"),
-    (r"encoder\.pos_conv_embed\.conv\.parametrizations\.weight\.original0", r"encoder.pos_conv.0.weight_g"),
-    (r"encoder\.pos_conv_embed\.conv\.parametrizations\.weight\.original1", r"encoder.pos_conv.0.weight_v"),
-    (r"encoder\.pos_conv_embed\.layers\.(\d+)\.conv\.(\w+)", r"encoder.pos_conv.\1.0.\2"),
-    (_LAYER + r"\.attention\.gru_rel_pos_linear\.(\w+)", r"\1.self_attn.grep_linear.\2"),
-    (_LAYER + r"\.attention\.gru_rel_pos_const", r"\1.self_attn.grep_a"),
-    (_LAYER + r"\.attention\.rel_attn_embed\.weight", r"\1.self_attn.relative_attention_bias.weight"),
-    (_LAYER + r"\.attention\.(k|v|q|out)_proj\.(\w+)", r"\1.self_attn.\2_proj.\3"),
-    (_LAYER + r"\.feed_forward\.intermediate_dense\.(\w+)", r"\1.fc1.\2"),
-    (_LAYER + r"\.feed_forward\.output_dense\.(\w+)", r"\1.fc2.\2"),
-    (_LAYER + r"\.layer_norm\.(\w+)", r"\1.self_attn_layer_norm.\2"),
-)
-_NORM = r"feature_extractor\.conv_layers\.(\d+)\.layer_norm\.(\w+)"
 
 
 def random_body(name: str, seed: int = 0) -> nn.Module:
@@ -63,17 +45,11 @@ def random_body(name: str, seed: int = 0) -> nn.Module:
     return build_body(TransformerSettings.of(given, name), kind).eval()
 
 
-def fairseq_weights(body: nn.Module, extractor: str) -> dict[str, Tensor]:
-    """The weights of a net by fairseq's names."""
-    norm = r"feature_extractor.conv_layers.\1.2.1.\2" if extractor == "layer_norm" else r"feature_extractor.conv_layers.\1.2.\2"
-    return renamed(body.state_dict(), (*FAIRSEQ_NAMES, (_NORM, norm)))
-
-
 def write_checkpoint(name: str, path: Path, body: nn.Module | None = None) -> str:
     """Writes S3PRL's converted form of one of :data:`SIZES`; returns the entry that reads it."""
     _, given, _ = SIZES[name]
     extractor = given.get("extractor_mode", "default")
-    weights = fairseq_weights(body or random_body(name), extractor)
+    weights = fairseq_weights((body or random_body(name)).state_dict())
     task = {"normalize": extractor in NORMALIZED}
     torch.save({"task_cfg": task, "model_cfg": dict(given), "model_weight": weights}, path)
     family = next((f for f in ("hubert", "wavlm", "data2vec", "unispeech_sat") if name.startswith(f)), "wav2vec2")
@@ -90,7 +66,7 @@ def write_distilhubert(path: Path) -> str:
     """Writes a DistilHuBERT of the published size; returns the entry that reads it."""
     torch.manual_seed(0)
     body, heads = distilhubert()
-    weights = fairseq_weights(body, "default") | {f"output_layer.{name}": value for name, value in heads.state_dict().items()}
+    weights = fairseq_weights(body.state_dict()) | {f"output_layer.{name}": value for name, value in heads.state_dict().items()}
     config = {"encoder_layers": 2, "n_tasks": PREDICTIONS, "final_dim": 768}
     torch.save({"Distiller": weights, "Config": {"distiller": config}}, path)
     return "distiller_local"
