@@ -134,7 +134,7 @@ class Featurizer(nn.Module):
         """
         selected = self._select(features)
         if self.side_by_side is not None:
-            padded = torch.cat([selected[layer] for layer in self.side_by_side], dim=-1)
+            padded = torch.cat([self._scaled(selected[layer]) for layer in self.side_by_side], dim=-1)
         else:
             padded = selected if isinstance(selected, Tensor) else self._weighted_sum(selected)
         return self._cut(padded, [len(wav) for wav in wavs], features.get("lengths"))
@@ -178,10 +178,14 @@ class Featurizer(nn.Module):
             )
         total: Tensor | None = None
         for weight, layer in zip(torch.softmax(self.weights, dim=0), layers, strict=True):
-            layer = layer.float() if layer.dtype in (torch.float16, torch.bfloat16) else layer
-            layer = F.layer_norm(layer, layer.shape[-1:]) if self.normalize else layer
+            layer = self._scaled(layer)
             total = layer * weight if total is None else torch.addcmul(total, layer, weight)
         return total
+
+    def _scaled(self, layer: Tensor) -> Tensor:
+        """One (B, T, D) state, at least in float32, normalised if that is asked for."""
+        layer = layer.float() if layer.dtype in (torch.float16, torch.bfloat16) else layer
+        return F.layer_norm(layer, layer.shape[-1:]) if self.normalize else layer
 
     def _rate(self, upstream: nn.Module, frames: int) -> int:
         if hasattr(upstream, "get_downsample_rates"):

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from downstream.blocks.pretraining.task import PretrainingTask
 from utility.errors import CheckpointError, ConfigError
+from utility.networks.conv_layers import least_samples
 from utility.networks.prediction_heads import distiller_config, prediction_heads
 from utility.networks.transformer_body import build_body
 from utility.networks.transformer_config import TransformerSettings
@@ -86,6 +87,7 @@ class DownstreamExpert(PretrainingTask):
         rate = math.prod(stride for _, _, stride in settings.conv_feature_layers)
         if self.upstream_rate != rate:
             raise ConfigError(f"the student has frames of {rate} samples, but those of the teacher have {self.upstream_rate}", place)
+        self.least_samples = least_samples(settings.conv_feature_layers)
         mult = float(config.get("feature_grad_mult", 0.1))
         return ConvTransformer(build_body(settings, "hubert", projection_norm=False), settings, "convolutions", mult), heads
 

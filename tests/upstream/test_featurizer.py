@@ -214,6 +214,9 @@ def test_states_side_by_side():
     long, short = featurizer(wavs, Layers(3)(wavs))
     assert torch.equal(long, torch.cat([states[2][0], states[0][0]], dim=-1))
     assert torch.equal(short, torch.cat([states[2][1], states[0][1]], dim=-1)[:5])
+    normalised = Featurizer(Layers(3), normalize=True)
+    normalised.side_by_side = (1,)
+    assert torch.allclose(normalised(wavs, Layers(3)(wavs))[0], F.layer_norm(states[1][0], (5,)))
     for layers in ((3,), (-1,), ()):
         with pytest.raises(UsageError, match=r"are needed, but 'hidden_states' of upstream Layers has states 0 to 2"):
             featurizer.side_by_side = layers

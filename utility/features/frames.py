@@ -26,7 +26,7 @@ class KaldiFrames:
 
     def __init__(self, audio: Mapping[str, Any], source: str):
         self.pipeline = kaldi_features(audio, source)
-        self.dim, self.rate = self.pipeline.dim, self.pipeline.rate
+        self.dim, self.rate, self.least_samples = self.pipeline.dim, self.pipeline.rate, self.pipeline.options.least_samples
 
     def batch(self, wavs: list[Tensor]) -> tuple[Tensor, Tensor]:
         """(B, T, dim) zero-padded, and the frames of each item (B,)."""
@@ -53,6 +53,7 @@ class SpectralFrames:
             raise ConfigError(f"target_level must be a number of dB, not {level!r}", source)
         self.level = 10.0 ** (level / 20)
         self.dim, self.rate = self.transform.dim(self.spec), self.transform.rate(self.spec)
+        self.least_samples = self.transform.least_samples
 
     def batch(self, wavs: list[Tensor]) -> tuple[Tensor, Tensor]:
         """(B, T, dim) of the padded batch, as published: an item's last frames and its statistics depend on the longest item.
@@ -68,7 +69,7 @@ class SpectralFrames:
         return [frames[0] for frames, _ in made], torch.cat([length for _, length in made])
 
     def _levelled(self, wavs: Sequence[Tensor]) -> list[Tensor]:
-        wavs = check_waves(wavs, self.transform.least_samples)
+        wavs = check_waves(wavs, self.least_samples)
         return [wav * (self.level / (wav.square().mean().sqrt() + LEVEL_EPS)) for wav in wavs]
 
 

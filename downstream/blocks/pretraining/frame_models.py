@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from downstream.blocks.pretraining.task import PretrainingTask
@@ -37,6 +38,7 @@ class FrameModelTask(PretrainingTask):
         check_fields(self.task, self.task_fields, source=f"{source}.task")
         check_counts(self.task, self.task_fields, source=f"{source}.task")
         self.frames = hamming_fbank(self.config["data"]["audio"], f"{source}.data.audio")
+        self.least_samples = self.frames.options.least_samples
         paras, place = self.config["model"]["paras"], f"{source}.model.paras"
         check_fields(paras, names_of(self.settings), source=place)
         self.model = self.network(self.frames.dim, self.settings.of(paras, place))
@@ -69,6 +71,7 @@ class ApcTask(FrameModelTask):
         """Absolute errors of the frames that have one so far before them."""
         frames, lengths = self.stretches(features)
         ahead = self.task.get("n_future", N_FUTURE)
+        frames = F.pad(frames, (0, 0, 0, max(0, ahead + 1 - frames.size(1))))  # also where no recording of the batch is so long
         left = (lengths - ahead).clamp(min=0)
         predicted, _ = self.model(frames[:, :-ahead], left)
         return absolute_errors(predicted, frames[:, ahead:], left)

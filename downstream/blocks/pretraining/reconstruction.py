@@ -34,6 +34,7 @@ class ReconstructionTask(PretrainingTask):
         self.masking = Masking.of(task, f"{source}.task")
         self.longest = self.masking.sequence_length * SAMPLES_PER_STEP or None
         self.frames = frames_of(audio, f"{source}.audio")
+        self.least_samples = self.frames.least_samples
         self.target = _target_of(audio, self.frames, f"{source}.audio")
         if self.masking.mask_frequency and self.target.dim != self.frames.dim:
             raise ConfigError(

@@ -30,10 +30,12 @@ class PretrainingTask(CorpusTask):
         downstream_expert: ``datarc``, and ``upstream_config`` as S3PRL's checkpoints hold it.
         expdir: the experiment folder.
         mode: what the run does.
+        upstream_trainable: refused.
 
     Attributes:
         config: ``upstream_config``.
         longest: samples of the longest stretch of a recording; None: whole recordings.
+        least_samples: that a recording needs for one frame.
     """
 
     sample_rate = 16000
@@ -42,6 +44,7 @@ class PretrainingTask(CorpusTask):
     reads_samples = True
     copies = 1
     longest: int | None = None
+    least_samples: int = 1
 
     def __init__(
         self,
@@ -50,9 +53,12 @@ class PretrainingTask(CorpusTask):
         downstream_expert: Mapping[str, Any],
         expdir: str,
         mode: str | None = None,
+        upstream_trainable: bool = False,
         **kwargs: Any,
     ):
         super().__init__(expdir, mode=mode, **kwargs)
+        if upstream_trainable:
+            raise UsageError(f"{self.name} trains a network of its own, out of what the upstream gives; -f has no place here")
         if self.reads_samples and (upstream_dim, upstream_rate) != (1, 1):
             raise UsageError(f"{self.name} makes its features itself, out of samples: -u waveform")
         check_sections(downstream_expert, ("datarc", "upstream_config"), ("datarc", "upstream_config"), source=SOURCE)
@@ -98,7 +104,7 @@ class PretrainingTask(CorpusTask):
         """The recordings of a split, the longest first.
 
         Raises:
-            DataError: they are not there, or training has them as well.
+            DataError: they are not there, too short for a frame, or in the training as well.
         """
         (root,) = self.needed("libri_root")
         tables = self.datarc.get("file_path")
@@ -108,6 +114,11 @@ class PretrainingTask(CorpusTask):
         rows = of_length(recordings_of(root, tables, sets, self.datarc_source), self.datarc.get("max_timestep", 0))
         if not rows:
             raise DataError(f"{self.datarc_source}.max_timestep leaves no recording of {', '.join(sets)}")
+        if short := [row.path for row in rows if row.samples < self.least_samples]:
+            raise DataError(
+                f"{self.datarc_source}: {len(short)} recordings of {split} have less than the {self.least_samples} samples that one frame "
+                f"needs, such as {short[0]}; max_timestep: -10 leaves out what is shorter than 0.1 s"
+            )
         if split != self.train_split and self.train_split in self._corpora:
             known = {row.path for row in self._corpora[self.train_split]}
             if shared := [row.path for row in rows if row.path in known]:

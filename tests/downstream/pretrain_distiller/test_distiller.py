@@ -94,6 +94,11 @@ FAULTS = [
 ]
 
 
+def test_the_teacher_is_not_trained(root, tmp_path, capsys):
+    assert train(root, tmp_path, 1, teacher=(*TEACHER, "-f")) == 2
+    assert "pretrain_distiller trains a network of its own" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("more", "teacher", "sentence"), FAULTS, ids=[fault[2][:40] for fault in FAULTS])
 def test_what_cannot_be_is_one_sentence(more, teacher, sentence, root, tmp_path, capsys):
     assert train(root, tmp_path, 1, *more, teacher=teacher) == 2

@@ -104,6 +104,7 @@ def test_long_recordings_are_cut_at_random_and_short_ones_come_whole(root, tmp_p
 
 FAULTS = [
     ("apc", (), ["-u", "fbank"], "pretrain_apc makes its features itself, out of samples: -u waveform"),
+    ("apc", (), ["-f"], "pretrain_apc trains a network of its own, out of what the upstream gives; -f has no place here"),
     ("apc", (f"{DATA}.train=['elsewhere']",), [], "has no folder 'elsewhere'"),
     ("apc", (f"{DATA}.dev=['train']",), [], "recordings of dev are trained on, such as train/speaker/"),
     ("apc", (f"{DATA}.dev=None",), [], "field 'dev' is missing"),
@@ -124,6 +125,23 @@ FAULTS = [
 def test_what_cannot_be_is_one_sentence(name, more, flags, sentence, root, tmp_path, capsys):
     assert main([*words(name, root, tmp_path, 2, *more), *flags, "--device", "cpu"]) == 2
     assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["apc", "tera"])
+def test_recordings_shorter_than_a_frame_are_named_before_the_training(name, tmp_path, capsys):
+    sounds = folder(tmp_path / "sounds")
+    soundfile.write(sounds / "train/speaker/blip.wav", sound(0.01, 0), 16000)
+    assert main([*words(name, sounds, tmp_path, 2), "--device", "cpu"]) == 2
+    assert "1 recordings of train have less than the" in (said := capsys.readouterr().err)
+    assert "such as train/speaker/blip.wav" in said
+    assert main([*words(name, sounds, tmp_path, 2, f"{DATA}.max_timestep=-10"), "--device", "cpu"]) == 0
+
+
+def test_a_batch_with_nothing_to_predict_ends_nothing(tmp_path):
+    """Recordings of three frames, where the fifth frame from each is to be predicted."""
+    assert main([*words("apc", folder(tmp_path / "sounds", seconds=(0.046, 0.05)), tmp_path, 2), "--device", "cpu"]) == 0
+    lines = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+    assert [line["pretrain_apc/train-loss"] for line in lines if "pretrain_apc/train-loss" in line] == [0]
 
 
 def test_inference_says_that_there_is_none(root, tmp_path, capsys):
