@@ -44,14 +44,14 @@ def read_log(path: Path) -> list[Line]:
     """The scores of a log file in order; a folder stands for the ``log.log`` in it. Lines of any other form are passed over.
 
     Raises:
-        DataError: the file does not exist or cannot be read as text.
+        DataError: the file does not exist or cannot be read.
     """
     path = log_file(path)
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8", errors="replace")  # a task's own lines may hold anything
     except FileNotFoundError:
         raise DataError(f"there is no log file {path}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except OSError as error:
         raise DataError(f"cannot read the log file {path}: {error}") from None
     return list(parse_lines(text.splitlines()))
 

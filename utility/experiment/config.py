@@ -177,8 +177,8 @@ def _splits(value: Any) -> list[str]:
     if isinstance(value, str):
         parsed = parse_literal(value)
         value = parsed if isinstance(parsed, list) else [value]
-    if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) and name for name in value):
-        raise ValueError("a list of split names")
+    if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) and name for name in value) or len(set(value)) < len(value):
+        raise ValueError("a list of split names, each once")
     return list(value)
 
 

@@ -196,6 +196,7 @@ def test_runner_converts(name, given_value, value):
         ({"amp": ["bf16"]}, "bf16 or fp16"),
         ({"amp": "bf16", "fp16": True}, "contradict"),
         ({"eval_dataloaders": [1]}, "a list of split names"),
+        ({"eval_dataloaders": ["dev", "dev"]}, "a list of split names, each once"),
         ({5: 1}, "runner.5 is unknown"),
     ],
 )

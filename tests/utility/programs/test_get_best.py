@@ -52,6 +52,12 @@ def best(text: str, stop: int = get_best_dev.NO_LIMIT) -> str:
     return get_best_dev.sentence(*get_best_dev.best_dev(get_best_dev.parse_lines(text.splitlines()), stop))
 
 
+def test_lines_that_are_no_utf8_are_passed_over(tmp_path):
+    (tmp_path / "log.log").write_bytes(b"said: caf\xe9\nnew best on dev at step 5: 0.5\ntest at step 5: 0.25\n")
+    best_line, test_line = get_best_dev.best_dev(get_best_dev.read_log(tmp_path))
+    assert (best_line.value, test_line.value) == ("0.5", "0.25")
+
+
 @pytest.mark.parametrize(("task", "wanted"), [("phone_linear", "0.5714285969734192"), ("speech_commands", "0.5714285714285714")])
 def test_reads_the_logs_that_the_experts_write(task, wanted, golden, capsys):
     log = golden(f"tasks/logs/log_records/outputs_files/{task}/log.log")
