@@ -12,6 +12,7 @@ import importlib.machinery
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from utility.errors import MissingDependencyError, ToolkitError, UnknownNameError, UsageError
 
@@ -57,16 +58,28 @@ def load_plugin(folder: Path, class_name: str) -> type:
     if not (folder / EXPERT_FILE).is_file():
         what = "has no expert.py" if folder.is_dir() else "does not exist"
         raise UsageError(f"{folder} is no plugin folder: it {what}")
-    package = _package_name(folder, class_name)
-    try:
-        module = importlib.import_module(f"{package}.expert")
-    except ImportError as error:
-        _explain(error, folder, package)
-        raise
-    found = getattr(module, class_name, None)
+    found = getattr(_import(folder, class_name, "expert"), class_name, None)
     if not isinstance(found, type):
         raise ToolkitError(f"{folder / EXPERT_FILE} defines no class {class_name}")
     return found
+
+
+def load_task_module(folder: Path, name: str) -> ModuleType:
+    """Imports the module ``name`` that lies beside a task's ``expert.py``.
+
+    Raises:
+        MissingDependencyError: it imports a package that is not installed.
+    """
+    return _import(Path(folder).expanduser().resolve(), "DownstreamExpert", name)
+
+
+def _import(folder: Path, class_name: str, module: str) -> ModuleType:
+    package = _package_name(folder, class_name)
+    try:
+        return importlib.import_module(f"{package}.{module}")
+    except ImportError as error:
+        _explain(error, folder, package)
+        raise
 
 
 def _package_name(folder: Path, class_name: str) -> str:
