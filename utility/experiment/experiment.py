@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 OF_THE_CALL = frozenset(
     {
         *("mode", "evaluate_split", "output", "override", "past_exp", "init_ckpt", "auto_resume"),
-        *("backend", "local_rank", "verbose", "allow_pipes", "upstream_refresh"),
+        *("backend", "local_rank", "verbose", "allow_pipes", "upstream_refresh", "model_file"),
     }
 )
 PLUGINS = ("upstream", "downstream")

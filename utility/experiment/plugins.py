@@ -82,6 +82,48 @@ def _import(folder: Path, class_name: str, module: str) -> ModuleType:
         raise
 
 
+def load_class(file: str | Path | None, class_name: str, option: str, base: type) -> type:
+    """Imports ``class_name`` from a Python file of the user.
+
+    Args:
+        file: named on the command line; never take it from a checkpoint or a config.
+        class_name: the class.
+        option: the option of the command line that names the file.
+        base: what the class has to derive from.
+
+    Raises:
+        UsageError: no file is given, there is no such file, or it has no such class.
+        MissingDependencyError: it imports a package that is not installed.
+    """
+    if file is None:
+        raise UsageError(f"the class {class_name} is a user's: {option} FILE names the Python file that defines it")
+    path = Path(file).expanduser().resolve()
+    if not path.is_file():
+        raise UsageError(f"{option} {file}: there is no such file")
+    try:
+        module = _run_file(path)
+    except SyntaxError as error:
+        raise UsageError(f"{option} {file}: line {error.lineno} is no Python: {error.msg}") from error
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type) or not issubclass(found, base):
+        raise UsageError(f"{option} {file}: it defines no class {class_name} that derives from {base.__module__}.{base.__qualname__}")
+    return found
+
+
+def _run_file(path: Path) -> ModuleType:
+    """Imports a file under a made-up name."""
+    name = f"outside_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}_{path.stem}"
+    spec = importlib.util.spec_from_loader(name, importlib.machinery.SourceFileLoader(name, str(path)), origin=str(path))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where classes of the file look for their own module
+    try:
+        spec.loader.exec_module(module)
+    except ImportError as error:
+        _explain(error, path, name)
+        raise
+    return module
+
+
 def _package_name(folder: Path, class_name: str) -> str:
     """The name to import the folder under; makes the package of an outside folder known first."""
     home = _HOME.get(class_name)
