@@ -13,7 +13,7 @@ import torch
 from downstream.interfaces import RunContext, Score
 from downstream.speech_enhancement.evaluation import evaluate, write
 from downstream.speech_enhancement.masking import Mask, magnitudes_of, mask_of
-from downstream.speech_enhancement.onnx import benchmark
+from downstream.speech_enhancement.onnx import benchmark, streamed
 from downstream.speech_enhancement.onnx.export import export
 from downstream.speech_enhancement.onnx.options import Benchmarking, Evaluation, Quantization, optional_path, section_of
 from downstream.speech_enhancement.onnx.quantization import DYNAMIC, STATIC, Clip, quantize
@@ -23,6 +23,7 @@ from utility.errors import ConfigError, DataError, UsageError
 
 BEST, LAST = "best_trained_model.onnx", "trained_model.onnx"
 Scores = Mapping[str, Score]
+_STREAMED = 20  # recordings
 
 
 def saved_models(expert: Any) -> Path:
@@ -115,6 +116,19 @@ def run_benchmark(expert: Any, context: RunContext) -> Scores:
     return benchmark.run(path, expert.stft.options, options, tool, context.results_dir)
 
 
+def run_stream(expert: Any, context: RunContext) -> Scores:
+    """``-t stream``: the checkpoint on test recordings that come in hop by hop, with patches and look-ahead of ``deployment``."""
+    expert.model.cpu().eval()
+    try:
+        section = expert.settings.get("deployment") or {}
+        patch, ahead = (section.get(name) for name in ("frames_per_patch", "lookahead_frames"))
+        mask, stft = _file_mask(expert, export_float(expert, context)), expert.stft
+        fresh = streamed.masks_of(expert.model, mask, stft.options.bins, patch, ahead)
+        return streamed.measure((expert.load(pair)[0] for pair in expert.corpus_of("test")[:_STREAMED]), stft, mask, fresh)
+    finally:
+        expert.model.to(context.device)
+
+
 def run_deploy(expert: Any, context: RunContext) -> Scores | None:
     """``-t deploy``: what a device needs beside the int8 file."""
     from downstream.speech_enhancement import deployment
@@ -129,6 +143,7 @@ RUNS: dict[str, Callable[[Any, RunContext], Scores | None]] = {
     "evaluate_torch": run_evaluate_torch,
     "evaluate_quantized": run_evaluate_quantized,
     "benchmark": run_benchmark,
+    "stream": run_stream,
     "deploy": run_deploy,
 }
 

@@ -168,6 +168,44 @@ def test_a_recording_without_pesq_is_counted(expert: Enhancer, caplog):
     assert found.scores()["pesq"].value == pytest.approx((values[0] + values[2]) / 2)
 
 
+def test_stream(expert: Enhancer, caplog):
+    """The network sees 14 frames to each side; the tutorial gives it 5."""
+    found = run(expert, "stream")
+    assert found["delay"] == 1000 * (400 + 160 * (14 + 13)) / 16000
+    assert found["difference"] < 1e-5
+    assert found["real_time_factor"] > 0
+    assert not caplog.text
+    expert.settings["deployment"] = {"frames_per_patch": 30, "lookahead_frames": 14}
+    found = run(expert, "stream")
+    assert found["delay"] == 1000 * (400 + 160 * (14 + 29)) / 16000
+    assert found["difference"] < 1e-5
+    expert.settings["deployment"] = {"frames_per_patch": 30, "lookahead_frames": 5}
+    assert run(expert, "stream")["difference"] > 1e-5
+    assert "sees 14 frames of the future and gets 5" in caplog.text
+
+
+class Stepping(torch.nn.Module):
+    """A causal network that can be run frame by frame."""
+
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.out = torch.nn.LSTM(257, 8, batch_first=True), torch.nn.Linear(8, 257)
+
+    def step(self, x: torch.Tensor, state: tuple | None) -> tuple[torch.Tensor, tuple]:
+        states, state = self.lstm(x.transpose(1, 2), state)
+        return self.out(states).transpose(1, 2).sigmoid(), state
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.step(x, None)[0]
+
+
+def test_stream_frame_by_frame(expert: Enhancer):
+    expert.model = Stepping()
+    found = run(expert, "stream")
+    assert found["delay"] == 25
+    assert found["difference"] < 1e-5
+
+
 def test_benchmark(expert: Enhancer, monkeypatch):
     monkeypatch.setenv("PATH", "")
     for module in expert.model.modules():
