@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from downstream.blocks.enhancement.batching import lengths_of, mask_of, padded
 from downstream.blocks.enhancement.losses import Enhanced
@@ -57,11 +58,22 @@ class Estimator(nn.Module):
         return Enhanced(masked, target, estimate, wave[..., : estimate.size(-1)], *counted)
 
     @torch.no_grad()
-    def enhanced(self, network: Network, noisy: Tensor) -> Tensor:
-        """(N,) noisy waveform -> (M,) enhanced one, M being ``hop_length * (T - 1)``; at most ``hop_length - 1`` samples are missing."""
+    def enhanced(self, network: Network, noisy: Tensor, frames: int | None = None) -> Tensor:
+        """(N,) noisy waveform -> (M,) enhanced one, M being ``hop_length * (T - 1)``; at most ``hop_length - 1`` samples are missing.
+
+        Args:
+            network: (1, F, T) magnitudes -> (1, F, T) mask.
+            noisy: the waveform.
+            frames: T; what is beyond it is cut off, and zeros follow a shorter recording. All frames by default.
+
+        Raises:
+            DataError: there is not a hop of samples.
+        """
         if noisy.size(-1) < self.options.hop_length:
             raise DataError(f"{noisy.size(-1)} samples are too few: a frame takes {self.options.hop_length}")
         spectrum = self.stft.spectrum(noisy / self._peak(noisy)).unsqueeze(0)
+        if frames is not None:
+            spectrum = F.pad(spectrum[..., :frames], (0, max(0, frames - spectrum.size(-1))))
         masked = spectrum * network(self._magnitude(spectrum)).float()
         return self.stft.waves(masked).squeeze(0) * self._peak(noisy)
 

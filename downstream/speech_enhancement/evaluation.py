@@ -14,7 +14,6 @@ from tqdm import tqdm
 
 from downstream.interfaces import Score
 from downstream.speech_enhancement.masking import Mask, enhance
-from downstream.speech_enhancement.onnx.options import Evaluation
 from utility.audio.stft import Stft
 from utility.errors import DataError
 from utility.metrics.enhancement import HIGHER_IS_BETTER, UNITS, Pair, Summary, score_pairs, summarise, write_csv
@@ -47,7 +46,7 @@ class Evaluated:
         return {key: Score(mean, HIGHER_IS_BETTER[name], UNITS[name]) for key, (name, mean) in means.items()}
 
 
-def evaluate(pairs: Sequence[Any], load: Load, stft: Stft, mask: Mask, options: Evaluation, title: str) -> Evaluated:
+def evaluate(pairs: Sequence[Any], load: Load, stft: Stft, mask: Mask, metrics: Sequence[str], frames: int | None, title: str) -> Evaluated:
     """Enhances and scores; the waveforms are in memory a few at a time.
 
     Args:
@@ -55,7 +54,8 @@ def evaluate(pairs: Sequence[Any], load: Load, stft: Stft, mask: Mask, options: 
         load: a pair -> noisy and clean waveform.
         stft: the transform.
         mask: (B, F, T) magnitudes -> mask.
-        options: metrics and length.
+        metrics: names.
+        frames: see :func:`~downstream.speech_enhancement.masking.enhance`.
         title: of the progress bar.
 
     Raises:
@@ -67,11 +67,11 @@ def evaluate(pairs: Sequence[Any], load: Load, stft: Stft, mask: Mask, options: 
     def waves() -> Iterator[Pair]:
         for pair in tqdm(pairs, desc=title, unit="file", dynamic_ncols=True, leave=False):
             noisy, clean = load(pair)
-            better = enhance(noisy, stft, mask, options.fixed_sequence_length)
+            better = enhance(noisy, stft, mask, frames)
             yield Pair(pair.name, clean.numpy(), better)
             yield Pair(pair.name, clean.numpy()[: len(better)], noisy.numpy())
 
-    rows = list(score_pairs(waves(), stft.options.sample_rate, options.metrics))
+    rows = list(score_pairs(waves(), stft.options.sample_rate, metrics))
     found = Evaluated([pair.name for pair in pairs], rows[::2], rows[1::2])
     _warn(found)
     return found

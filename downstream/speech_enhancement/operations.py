@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import shutil
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ import torch
 
 from downstream.interfaces import RunContext, Score
 from downstream.speech_enhancement.evaluation import evaluate, write
-from downstream.speech_enhancement.masking import Mask, magnitudes_of, mask_of
+from downstream.speech_enhancement.masking import Mask, mask_of
 from downstream.speech_enhancement.onnx import benchmark, streamed
 from downstream.speech_enhancement.onnx.export import export
 from downstream.speech_enhancement.onnx.options import Benchmarking, Evaluation, Quantization, optional_path, section_of
@@ -21,14 +22,17 @@ from downstream.speech_enhancement.onnx.session import OnnxMask
 from utility.audio.io import find_audio, load_audio
 from utility.errors import ConfigError, DataError, UsageError
 
+log = logging.getLogger(__name__)
+
 BEST, LAST = "best_trained_model.onnx", "trained_model.onnx"
 Scores = Mapping[str, Score]
+METRICS = ("pesq", "stoi", "snr", "si-snr", "mse")
 _STREAMED = 20  # recordings
 
 
 def saved_models(expert: Any) -> Path:
     """The folder of the ONNX files of an experiment."""
-    return expert.expdir / "saved_models"
+    return expert.expdir / (optional_path(expert.settings, "general", "saved_models_dir") or "saved_models")
 
 
 def export_float(expert: Any, context: RunContext) -> Path:
@@ -63,8 +67,7 @@ def calibration_clips(expert: Any, options: Quantization, seed: int) -> list[Cli
         raise DataError(f"the quantisation has no recordings to measure ranges on in {folder or 'the training set'}")
     seeds = (options.random_seed, (expert.settings.get("dataset") or {}).get("random_seed"), seed)
     chosen = _drawn(loads, options.num_quantization_samples, next(value for value in seeds if value is not None))
-    power = expert.stft.options.power
-    return [lambda load=load: magnitudes_of(expert.stft.spectrum(load()), power) for load in chosen]
+    return [lambda load=load: expert.stft.magnitude(load()).unsqueeze(0).numpy() for load in chosen]
 
 
 def _drawn(items: list, count: int | float | None, seed: int) -> list:
@@ -72,9 +75,11 @@ def _drawn(items: list, count: int | float | None, seed: int) -> list:
     if count is None:
         return items
     number = int(count * len(items)) if isinstance(count, float) else count
-    if not 0 < number <= len(items):
-        fault = f"num_quantization_samples {count} asks for {number} of {len(items)} recordings"
-        raise ConfigError(fault, "downstream_expert.quantization")
+    if not number:
+        raise ConfigError(f"num_quantization_samples {count} of {len(items)} recordings is none", "downstream_expert.quantization")
+    if number > len(items):
+        log.warning("num_quantization_samples is %d, but there are %d recordings: all are taken", number, len(items))
+        return items
     return random.Random(seed).sample(items, number)
 
 
@@ -165,7 +170,8 @@ def _file_mask(expert: Any, path: Path) -> OnnxMask:
 def _evaluate(expert: Any, context: RunContext, mask: Mask, name: str) -> Scores:
     """Results lie in ``evaluation.logs_path`` of the experiment (int8: ``..._quantized``), or else beside those of the checkpoint."""
     options = section_of(Evaluation, expert.settings, "evaluation")
-    found = evaluate(expert.corpus_of("test"), expert.load, expert.stft, mask, options, name)
+    metrics = options.metrics or (expert.settings.get("training") or {}).get("metrics") or METRICS
+    found = evaluate(expert.corpus_of("test"), expert.load, expert.stft, mask, metrics, options.fixed_sequence_length, name)
     folder = context.results_dir / name
     write(found, folder)
     if options.logs_path:

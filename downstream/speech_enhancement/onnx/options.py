@@ -66,17 +66,19 @@ class Evaluation:
         logs_path: folder of the results, beneath the experiment's; by default that of the checkpoint's results.
         device: of torch models; that of the command line by default.
         fixed_sequence_length: spectra are cut, or padded with zeros, to so many frames, and so are the scores; whole clips by default.
-        metrics: of :data:`utility.metrics.enhancement.METRICS`.
+        metrics: of :data:`utility.metrics.enhancement.METRICS`; those of ``training`` by default.
     """
 
     logs_path: Any = None
     device: Any = None
     fixed_sequence_length: Any = None
-    metrics: Any = ("pesq", "stoi", "snr", "si-snr", "mse")
+    metrics: Any = None
 
     def faults(self) -> list[str]:
         frames = self.fixed_sequence_length
         faults = [] if frames is None else _count_faults("fixed_sequence_length", frames)
+        if self.metrics is None:
+            return faults
         if not isinstance(self.metrics, (list, tuple)) or not self.metrics:
             return [*faults, f"metrics must be a list of names, not {self.metrics!r}"]
         return faults + [f"metric {name!r} is unknown{did_you_mean(str(name), METRICS)}" for name in self.metrics if name not in METRICS]

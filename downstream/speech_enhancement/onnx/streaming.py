@@ -126,7 +126,7 @@ class Streamer:
         if faults:
             raise ConfigError(faults, "preprocessing cannot be streamed")
         self._options, self._masks = o, masks
-        self._window = stft.window.numpy()
+        self._window = stft.window.cpu().numpy()
         self.delay = o.win_length + masks.delay * o.hop_length
         self._offset = (o.n_fft - o.win_length) // 2  # of the window within a frame of the transform
         self._samples = np.zeros(o.n_fft // 2 - self._offset, np.float32)

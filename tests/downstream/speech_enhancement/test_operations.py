@@ -14,7 +14,6 @@ from torch import nn
 
 from downstream.speech_enhancement.evaluation import evaluate
 from downstream.speech_enhancement.masking import enhance, mask_of
-from downstream.speech_enhancement.onnx.options import Evaluation
 from downstream.speech_enhancement.onnx.session import OnnxMask
 from downstream.speech_enhancement.operations import RUNS, calibration_clips, saved_models
 from tests.downstream.speech_enhancement.enhancer import Enhancer, context_of, made_up
@@ -128,7 +127,7 @@ def test_ones_as_mask_give_the_noisy_wave_back(expert: Enhancer):
         assert len(noisy) - len(enhanced) < 160
 
 
-def test_calibration_clips(expert: Enhancer, tmp_path: Path):
+def test_calibration_clips(expert: Enhancer, tmp_path: Path, caplog):
     from downstream.speech_enhancement.onnx.options import Quantization
 
     expert.stft = Stft(StftOptions(power=2))
@@ -140,8 +139,10 @@ def test_calibration_clips(expert: Enhancer, tmp_path: Path):
     assert all(any(np.array_equal(clip(), power) for power in powers) for clip in clips)
     save_audio(tmp_path / "own" / "a.wav", noisy[0].numpy(), 16000)
     assert len(calibration_clips(expert, Quantization(noisy_quantization_files_path=str(tmp_path / "own")), 0)) == 1
-    with pytest.raises(ConfigError, match="num_quantization_samples 4 asks for 4 of 3 recordings"):
-        calibration_clips(expert, Quantization(num_quantization_samples=4), 0)
+    assert len(calibration_clips(expert, Quantization(num_quantization_samples=4), 0)) == 3
+    assert "num_quantization_samples is 4, but there are 3 recordings" in caplog.text
+    with pytest.raises(ConfigError, match=r"num_quantization_samples 0\.1 of 3 recordings is none"):
+        calibration_clips(expert, Quantization(num_quantization_samples=0.1), 0)
 
 
 def test_bad_requests(expert: Enhancer):
@@ -162,7 +163,7 @@ def test_a_recording_without_pesq_is_counted(expert: Enhancer, caplog):
     pytest.importorskip("pesq")
     noisy, clean = expert.pairs["test"]["clip1"]
     expert.pairs["test"]["clip1"] = noisy, torch.zeros_like(clean)
-    found = evaluate(expert.corpus_of("test"), expert.load, expert.stft, np.ones_like, Evaluation(metrics=["pesq"]), "test")
+    found = evaluate(expert.corpus_of("test"), expert.load, expert.stft, np.ones_like, ["pesq"], None, "test")
     assert "pesq could not be measured for 1 of 3 recordings, which its mean leaves out: clip1" in caplog.text
     values = [row["pesq"] for row in found.enhanced]
     assert found.scores()["pesq"].value == pytest.approx((values[0] + values[2]) / 2)
