@@ -118,7 +118,7 @@ def run_benchmark(expert: Any, context: RunContext) -> Scores:
     path = _given(expert) or (static if static.is_file() else export_float(expert, context))
     options = section_of(Benchmarking, expert.settings, "benchmarking")
     tool = (expert.settings.get("tools") or {}).get("stedgeai") or {}
-    return benchmark.run(path, expert.stft.options, options, tool, context.results_dir)
+    return benchmark.run(path, expert.stft.options, options, tool, context.results_dir / "benchmark")
 
 
 def run_stream(expert: Any, context: RunContext) -> Scores:

@@ -13,36 +13,44 @@ from torch import Tensor, nn
 
 from downstream.interfaces import Score
 from downstream.speech_enhancement.masking import Mask, enhance
-from downstream.speech_enhancement.onnx.streaming import Masks, PatchMasks, StepMasks, Streamer, lookahead
+from downstream.speech_enhancement.onnx.streaming import Masks, PatchMasks, StepMasks, Streamer, reach
 from utility.audio.stft import Stft
+from utility.errors import ToolkitError
 
 log = logging.getLogger(__name__)
+
+_MOST = 400  # frames
 
 
 def masks_of(model: nn.Module, mask: Mask, bins: int, patch: int | None, ahead: int | None) -> Callable[[], Masks]:
     """What makes the masks of one recording, of a fresh one at each call.
 
-    A network with a method ``step`` (frame, state or None -> mask, state) is run frame by frame, unless patches are asked for.
+    A network that sees nothing of the future and has a method ``step`` (frame (1, F, 1), state or None -> mask, state) is run frame by
+    frame; others on windows.
 
     Args:
         model: the network.
         mask: the same one as a function, any length.
         bins: F.
-        patch: frames of an advance; one frame, or with a network that sees the future as many as it sees, by default.
+        patch: frames of an advance; as many as the network sees of the future, one at least, by default.
         ahead: frames of the future that it gets; all that it sees by default.
+
+    Raises:
+        ToolkitError: the network remembers so much that windows are out of the question.
     """
-    if patch is None and hasattr(model, "step"):
+    before, after = reach(mask, bins, _MOST)
+    if not after and hasattr(model, "step"):
         return lambda: StepMasks(stepping(model))
-    seen = lookahead(mask, bins)
+    if max(before, after) >= _MOST:
+        raise ToolkitError(f"{type(model).__name__} sees {_MOST} frames and more, and has no method step, by which it could be streamed")
     if ahead is None:
-        ahead = seen
-    elif ahead < seen:
+        ahead = after
+    elif ahead < after:
         log.warning(
-            "the network sees %d frames of the future and gets %d (lookahead_frames): its masks are not those of whole recordings",
-            seen,
-            ahead,
+            "the network sees %d frames of the future and gets %d (lookahead_frames): other masks than of whole recordings", after, ahead
         )
-    return lambda: PatchMasks(mask, patch or max(1, seen), ahead)
+        before = min(before, ahead)
+    return lambda: PatchMasks(mask, patch or max(1, after), ahead, before)
 
 
 def stepping(model: nn.Module) -> Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]:
