@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from downstream.interfaces import RunContext, Score
+from downstream.speech_enhancement.deployment import deploy
 from downstream.speech_enhancement.evaluation import evaluate, write
 from downstream.speech_enhancement.masking import Mask, mask_of
 from downstream.speech_enhancement.onnx import benchmark, streamed
@@ -136,9 +137,7 @@ def run_stream(expert: Any, context: RunContext) -> Scores:
 
 def run_deploy(expert: Any, context: RunContext) -> Scores | None:
     """``-t deploy``: what a device needs beside the int8 file."""
-    from downstream.speech_enhancement import deployment
-
-    return deployment.deploy(expert, context)
+    return deploy(expert, context)
 
 
 RUNS: dict[str, Callable[[Any, RunContext], Scores | None]] = {

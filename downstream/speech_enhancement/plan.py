@@ -34,7 +34,7 @@ def plan(order: Order) -> Plan | None:
         return None
     found = read(order.source, order.args["override"], order.now)
     mode = _mode(order, found.config)
-    config = translated(found.config, mode, found.warnings)
+    config = translated(found.config, found.warnings)
     chain = _chain(order, found, mode, config)
     stages = _stages(order, chain)
     trains, takes_up = stages[0].mode == "train", bool(order.args["past_exp"] or order.args["auto_resume"])
@@ -73,6 +73,8 @@ def _checkpoint(order: Order) -> str | None:
 
 def _chain(order: Order, found: UserConfig, mode: str, config: dict[str, Any]) -> Chain:
     typed = order.args["device"] if "device" in order.given else None
+    if typed:
+        config["downstream_expert"]["evaluation"]["device"] = typed
     past, trains = order.args["past_exp"], "t" in MODES[mode]
     snapshot = at(found.config, "training.snapshot_path") if trains else None
     if snapshot and not Path(snapshot).exists():

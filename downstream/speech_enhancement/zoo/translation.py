@@ -12,15 +12,15 @@ TRACKING_URI = "./experiment_outputs/mlruns"
 _ELSEWHERE = ("device", "epochs", "optimizer", "optimizer_arguments", "snapshot_path", "onnx_version")
 _SECTIONS = ("dataset", "model_specific", "preprocessing", "quantization", "evaluation", "tools", "benchmarking", "deployment")
 _DISPLAY = "general.display_figures: figures are written into files, and not shown"
+_CLOUD = "tools.stedgeai.on_cloud: ST's cloud is not used here; stedgeai on this machine measures if it is installed, and onnxruntime"
 _NO_MLFLOW = "mlflow: the package 'mlflow' is not installed, so this run is not logged there: pip install mlflow"
 
 
-def translated(config: Mapping[str, Any], mode: str, warnings: list[str]) -> dict[str, Any]:
+def translated(config: Mapping[str, Any], warnings: list[str]) -> dict[str, Any]:
     """A config with the sections ``runner``, ``optimizer`` and ``downstream_expert``.
 
     Args:
         config: the file, read and checked.
-        mode: the operation mode.
         warnings: grows by sentences about what is done otherwise here.
     """
     training = dict(config.get("training") or {})
@@ -61,6 +61,9 @@ def _task(config: Mapping[str, Any], training: Mapping[str, Any], warnings: list
     kept = {name: general[name] for name in ("saved_models_dir", "gpu_memory_limit") if general.get(name) is not None}
     task = {name: dict(config.get(name) or {}) for name in _SECTIONS}
     task["dataset"].setdefault("name", "valentini")
+    if at(task, "tools.stedgeai.on_cloud"):
+        warnings.append(_CLOUD)
+        task["tools"]["stedgeai"] = task["tools"]["stedgeai"] | {"on_cloud": False}
     return {
         **task,
         "general": kept,
