@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from .scoring import improvements, measure
 from .settings import SOURCE, Settings
 
 UPSTREAMS = ("stft_mag", "waveform")
+SNAPSHOT = Path("training_logs/training_snapshot.pth")
 TASK = Path(__file__).resolve().parent.name
 
 
@@ -91,7 +93,21 @@ class DownstreamExpert(CorpusTask):
         self._written: set[str] = set()
         if self.mode == "evaluate" and not (kwargs.get("past_exp") or kwargs.get("init_ckpt")):
             self._take_weights()
+            self.trains = not any(self.checked.model.get(name) for name in ("state_dict_path", "onnx_path"))  # these are what is evaluated
+        limit = (downstream_expert.get("general") or {}).get("gpu_memory_limit")
+        if limit is not None and torch.cuda.is_available():
+            torch.cuda.set_per_process_memory_fraction(float(limit))
         self.read_ahead()
+
+    def after_save(self, path: Path, global_step: int) -> None:
+        """``training_logs/training_snapshot.pth`` leads to the newest checkpoint, as ``training.snapshot_path`` of the zoo names it."""
+        if path.name.startswith("states-"):
+            link = self.expdir / SNAPSHOT
+            link.parent.mkdir(exist_ok=True)
+            fresh = link.with_name(f".{link.name}.tmp-{os.getpid()}")
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(Path("..") / path.name)
+            fresh.replace(link)
 
     def _take_weights(self) -> None:
         if path := self.checked.model.get("state_dict_path"):

@@ -85,7 +85,8 @@ def _mend(found: UserConfig, source: str) -> None:
             config["tools"] = {"stedgeai": config.pop(alias), **(config.get("tools") or {})}
     training = config.get("training")
     if isinstance(training, dict) and "onnx_version" in training:
-        training.setdefault("opset_version", training.pop("onnx_version"))
+        other = training.pop("onnx_version")
+        training["opset_version"] = other if training.get("opset_version") is None else training["opset_version"]
     if at(config, "hydra.run.dir") is None and isinstance(config.setdefault("hydra", None) or {}, dict):
         config["hydra"] = {**(config["hydra"] or {}), "run": {"dir": RUN_DIR}}
 
