@@ -6,6 +6,8 @@ frequency and then over time in groups of channels, and the way back with the fe
 
 from __future__ import annotations
 
+from itertools import repeat
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,6 +15,7 @@ from torch.nn import functional
 from utility.errors import ConfigError
 from utility.training.fields import Count
 
+State = list[Tensor | list[Tensor]]
 COMPRESSION = 0.3  # power of the magnitudes that are read
 FLOOR = 1e-8
 
@@ -47,12 +50,17 @@ class BandGRU(nn.Module):
         self.bands = Bands(in_channels, low_bins, min(bands, in_channels - low_bins), sample_rate)
         self.down = nn.ModuleList([_Down(3, channels), _Down(channels, channels)])
         self.past = nn.ModuleList(_Past(channels, dilation) for dilation in dilations)
-        self.paths = nn.Sequential(*(_DualPath(channels) for _ in range(dual_paths)))
+        self.paths = nn.ModuleList(_DualPath(channels) for _ in range(dual_paths))
         self.future_free = nn.ModuleList(_Past(channels, dilation) for dilation in reversed(dilations))
         self.up = nn.ModuleList([_Up(channels, channels), _Up(channels, 1, last=True)])
 
     def forward(self, magnitudes: Tensor) -> Tensor:
         """(B, F, T) -> (B, F, T)."""
+        return self.step(magnitudes, None)[0]
+
+    def step(self, magnitudes: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """The next frames (B, F, n), after those that the state (None: none) comes from, -> their mask and the next state."""
+        before, after = iter(state) if state else repeat(None), []
         banded = self.bands.gather((magnitudes + FLOOR).pow(COMPRESSION))  # (B, W, T)
         widths, kept = [], []
         x = _unfold(banded.transpose(1, 2).unsqueeze(1))  # (B, 3, T, W)
@@ -61,14 +69,18 @@ class BandGRU(nn.Module):
             x = layer(x)
             kept.append(x)
         for layer in self.past:
-            x = layer(x)
+            x, memory = layer(x, next(before))
             kept.append(x)
-        x = self.paths(x)
+            after.append(memory)
+        for layer in self.paths:
+            x, memory = layer(x, next(before))
+            after.append(memory)
         for layer in self.future_free:
-            x = layer(x + kept.pop())
+            x, memory = layer(x + kept.pop(), next(before))
+            after.append(memory)
         for layer in self.up:
             x = layer(x + kept.pop(), widths.pop())
-        return self.bands.spread(torch.sigmoid(x).squeeze(1).transpose(1, 2))
+        return self.bands.spread(torch.sigmoid(x).squeeze(1).transpose(1, 2)), after
 
 
 class Bands(nn.Module):
@@ -146,10 +158,13 @@ class _Past(nn.Module):
         )
         self.narrow = nn.Sequential(nn.Conv2d(half, half, 1), nn.BatchNorm2d(half))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, past: Tensor | None) -> tuple[Tensor, Tensor]:
+        """``past``, and the second result: the frames that the convolution reaches back to; None for zeros."""
         moved, stays = x.chunk(2, 1)
-        moved = self.narrow(self.depthwise(functional.pad(self.wide(moved), (0, 0, 2 * self.dilation, 0)))) + moved
-        return torch.stack([moved, stays], 2).flatten(1, 2)
+        wide, reach = self.wide(moved), 2 * self.dilation
+        wide = functional.pad(wide, (0, 0, reach, 0)) if past is None else torch.cat([past, wide], 2)
+        moved = self.narrow(self.depthwise(wide)) + moved
+        return torch.stack([moved, stays], 2).flatten(1, 2), wide[:, :, -reach:]
 
 
 class _DualPath(nn.Module):
@@ -160,13 +175,15 @@ class _DualPath(nn.Module):
         self.over_bands = _Recurrence(channels, bidirectional=True)
         self.over_time = _Recurrence(channels, bidirectional=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, past: list[Tensor] | None) -> tuple[Tensor, list[Tensor]]:
+        """``past``, and the second result: the states of the recurrence over time."""
         batch, channels, frames, width = x.shape
         rows = x.permute(0, 2, 3, 1)  # (B, T, W, C)
-        rows = rows + self.over_bands(rows.reshape(batch * frames, width, channels)).view(batch, frames, width, channels)
+        rows = rows + self.over_bands(rows.reshape(batch * frames, width, channels))[0].view(batch, frames, width, channels)
         columns = rows.transpose(1, 2)
-        columns = columns + self.over_time(columns.reshape(batch * width, frames, channels)).view(batch, width, frames, channels)
-        return columns.permute(0, 3, 2, 1)
+        moved, states = self.over_time(columns.reshape(batch * width, frames, channels), past)
+        columns = columns + moved.view(batch, width, frames, channels)
+        return columns.permute(0, 3, 2, 1), states
 
 
 class _Recurrence(nn.Module):
@@ -179,6 +196,6 @@ class _Recurrence(nn.Module):
         self.grus = nn.ModuleList(nn.GRU(half, hidden, batch_first=True, bidirectional=bidirectional) for _ in range(2))
         self.linear, self.norm = nn.Linear(channels, channels), nn.LayerNorm(channels)
 
-    def forward(self, x: Tensor) -> Tensor:
-        halves = [gru(half)[0] for gru, half in zip(self.grus, x.chunk(2, -1), strict=True)]
-        return self.norm(self.linear(torch.cat(halves, -1)))
+    def forward(self, x: Tensor, past: list[Tensor] | None = None) -> tuple[Tensor, list[Tensor]]:
+        runs = [gru(half, state) for gru, half, state in zip(self.grus, x.chunk(2, -1), past or (None, None), strict=True)]
+        return self.norm(self.linear(torch.cat([half for half, _ in runs], -1))), [state for _, state in runs]

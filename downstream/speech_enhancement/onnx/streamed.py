@@ -64,7 +64,9 @@ def stepping(model: nn.Module) -> Callable[[np.ndarray, Any], tuple[np.ndarray, 
     return step
 
 
-def measure(waves: Iterable[Tensor], stft: Stft, mask: Mask, fresh: Callable[[], Masks]) -> dict[str, Score]:
+def measure(
+    waves: Iterable[Tensor], stft: Stft, mask: Mask, fresh: Callable[[], Masks], clock: Callable[[], float] = time.perf_counter
+) -> dict[str, Score]:
     """Feeds waveforms hop by hop.
 
     Args:
@@ -72,6 +74,7 @@ def measure(waves: Iterable[Tensor], stft: Stft, mask: Mask, fresh: Callable[[],
         stft: the transform.
         mask: the network, for whole recordings.
         fresh: as :func:`masks_of` returns it.
+        clock: seconds.
 
     Returns:
         ``delay`` in ms, ``real_time_factor`` of everything from samples to samples, ``difference`` (largest, of samples in -1..1).
@@ -79,11 +82,11 @@ def measure(waves: Iterable[Tensor], stft: Stft, mask: Mask, fresh: Callable[[],
     spent = heard = 0.0
     worst, hop, rate = 0.0, stft.options.hop_length, stft.options.sample_rate
     for wave in waves:
-        samples, start = wave.numpy(), time.perf_counter()
+        samples, start = wave.numpy(), clock()
         streamer = Streamer(stft, fresh())
         pieces = [streamer.feed(samples[begin : begin + hop]) for begin in range(0, len(samples), hop)]
         found = np.concatenate([*pieces, streamer.finish()])
-        spent, heard = spent + time.perf_counter() - start, heard + len(samples) / rate
+        spent, heard = spent + clock() - start, heard + len(samples) / rate
         worst = max(worst, float(np.abs(found - enhance(wave, stft, mask)).max(initial=0)))
     return {
         "delay": Score(1000 * Streamer(stft, fresh()).delay / rate, False, "ms"),

@@ -87,7 +87,7 @@ def _context() -> BaseContext:
     if "forkserver" not in get_all_start_methods():
         return get_context("spawn")
     context = get_context("forkserver")
-    context.set_forkserver_preload(["utility.metrics.enhancement", "pystoi", "pesq"])
+    context.set_forkserver_preload(["__main__", "utility.metrics.enhancement", "pystoi", "pesq"])
     return context
 
 
