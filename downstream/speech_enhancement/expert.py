@@ -17,6 +17,8 @@ from downstream.blocks.corpus_task import CorpusTask
 from downstream.blocks.enhancement.dataset import load_pair, pair_loader
 from downstream.blocks.enhancement.losses import build_loss
 from downstream.blocks.enhancement.pairs import PairedFiles
+from downstream.blocks.enhancement.recordings import Opened
+from downstream.blocks.enhancement.scoring import improvements, measure
 from downstream.interfaces import Outcome, RunContext, Score
 from utility.audio.stft import Stft
 from utility.errors import UsageError
@@ -28,9 +30,7 @@ from .estimation import Estimator
 from .models.registry import build_model, load_weights
 from .operations import RUNS
 from .progress import Progress
-from .recordings import Opened
 from .regularisation import ActivationPenalty
-from .scoring import improvements, measure
 from .settings import SOURCE, Settings
 
 UPSTREAMS = ("stft_mag", "waveform")
@@ -239,7 +239,8 @@ class DownstreamExpert(CorpusTask):
     def inference(self, features: list[Tensor], names: list[str]) -> list[dict[str, Any]]:
         """Writes the enhanced recording into ``enhanced/`` of the results, at its own rate and with its own channels."""
         opened, key = self._opened, free_key(names[0], self._written)
-        samples = opened.enhanced(self.enhance, self.sample_rate, self.stft.window.device)
+        channels = [self.enhance(channel.to(self.stft.window.device)) for channel in opened.channels(self.sample_rate)]
+        samples = opened.restored(channels, self.sample_rate)
         answer = opened.write(samples, self.results_dir / "enhanced" / f"{key}.wav", self.checked.inference.get("spectrograms", False))
         self._written.add(key)
         return [answer]

@@ -14,7 +14,8 @@ import pytest
 import torch
 import yaml
 
-from downstream.speech_enhancement import progress, recordings
+from downstream.blocks.enhancement import recordings
+from downstream.speech_enhancement import progress
 from downstream.speech_enhancement.expert import DownstreamExpert
 from run_downstream import main
 from tests.downstream.recorded import Log
