@@ -1,4 +1,4 @@
-"""Non-parametric prediction: the scores of the training utterances whose representations are nearest (RAMP, Wang et al., Interspeech 2023)."""
+"""Non-parametric prediction: the scores of the nearest training utterances count (RAMP, Wang et al., Interspeech 2023)."""
 
 from __future__ import annotations
 

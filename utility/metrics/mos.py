@@ -1,4 +1,4 @@
-"""How well predicted opinion scores agree with those of listeners: by utterance, and by the system that made it (specs/mos-prediction.md, 12)."""
+"""How well predicted opinion scores agree with those of listeners, by utterance and by system (specs/mos-prediction.md, 12)."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from utility.errors import ConfigError, DataError
 
-from .parts import Answer, Conditions, FrameScores, Projection, beside, last_index, over_frames
+from .parts import Answer, Conditions, FrameScores, Projection, beside, last_index, over_frames, recurrent
 
 
 class Conditioned(nn.Module):
@@ -58,11 +58,14 @@ class Conditioned(nn.Module):
         """(B, E) vectors in the order in which they follow the features."""
         return self.listener_vector(features, conditions)
 
-    def forward(self, features: Tensor, conditions: Conditions) -> FrameScores:
-        """(B, T, D) -> scores of each frame by the given listeners or, without listeners, on average."""
+    def forward(self, features: Tensor, conditions: Conditions, lengths: Tensor | None = None) -> FrameScores:
+        """(B, T, D) -> scores of each frame by the given listeners or, without listeners, on average.
+
+        With ``lengths`` (B,) no frame depends on the padding behind an item.
+        """
         x = beside(features, *self.appended(features, conditions))
         if hasattr(self, "decoder_rnn"):
-            x, _ = self.decoder_rnn(x)
+            x = recurrent(self.decoder_rnn, x, lengths)
         score, log_variance = self.decoder_dnn(x)
         return FrameScores(None, score) if self.models_listeners else FrameScores(score, None, log_variance)
 
@@ -70,7 +73,7 @@ class Conditioned(nn.Module):
         """(B, T, D) -> utterance scores by the mean listener."""
         if self.models_listeners:
             conditions = replace(conditions, listeners=last_index(self.listener_embeddings, len(features), features.device))
-        frames = self(features, conditions)
+        frames = self(features, conditions, lengths)
         variance = None if frames.log_variance is None else over_frames(frames.log_variance, lengths)
         return Answer(over_frames(frames.listener if self.models_listeners else frames.mean, lengths), variance)
 

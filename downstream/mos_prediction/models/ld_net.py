@@ -63,7 +63,7 @@ class LDNet(nn.Module):
             self.mean_net_dnn = Projection(encoder_output_dim, mean_net_dnn_dim, activation, range_clipping=mean_net_range_clipping)
         self.has_mean_net = use_mean_net
 
-    def forward(self, magnitudes: Tensor, conditions: Conditions) -> FrameScores:
+    def forward(self, magnitudes: Tensor, conditions: Conditions, lengths: Tensor | None = None) -> FrameScores:
         """(B, T, 257) -> scores of each frame by the given listeners and, with a mean net, on average."""
         x = self.encoder(magnitudes)
         listener = self.decoder_dnn(beside(x, self.listener_embeddings(conditions.listeners)))[0]

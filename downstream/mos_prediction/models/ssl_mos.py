@@ -49,7 +49,7 @@ class SSLMOS(nn.Module):
             self.categorical_head = Projection(input_dim, mean_net_dnn_dim, output_type="categorical", **classes)
         self.has_classes = use_additional_categorical_head
 
-    def forward(self, features: Tensor, conditions: Conditions) -> FrameScores:
+    def forward(self, features: Tensor, conditions: Conditions, lengths: Tensor | None = None) -> FrameScores:
         """(B, T, D) -> scores of each frame."""
         mean, log_variance = self.mean_net_dnn(features)
         return FrameScores(mean, None, log_variance, self.categorical_head(features)[0] if self.has_classes else None)
