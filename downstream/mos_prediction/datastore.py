@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 
 from utility.errors import DataError, MissingDependencyError
+from utility.experiment.texts import write_whole
 
 from .neighbours import Datastore
 
@@ -22,14 +21,7 @@ def write_datastore(path: str | Path, store: Datastore) -> None:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _replacing(path) as part:
-        if path.suffix == ".npz":
-            with part.open("wb") as file:
-                np.savez(file, names=np.array(store.names), embeddings=store.embeddings, scores=store.scores)
-            return
-        with _h5py(path).File(part, "w") as file:
-            for name, embedding, score in zip(store.names, store.embeddings, store.scores, strict=True):
-                file[f"embeds/{_escaped(name)}"], file[f"scores/{_escaped(name)}"] = embedding, score
+    write_whole(path, lambda part: _write_npz(part, store) if path.suffix == ".npz" else _write_h5(part, path, store))
 
 
 def read_datastore(path: str | Path) -> Datastore:
@@ -46,6 +38,17 @@ def read_datastore(path: str | Path) -> Datastore:
     if not order:
         raise DataError(f"the datastore {path} is empty")
     return Datastore([names[i] for i in order], np.asarray(embeddings, np.float32)[order], np.asarray(scores, np.float64)[order])
+
+
+def _write_npz(part: Path, store: Datastore) -> None:
+    with part.open("wb") as file:
+        np.savez(file, names=np.array(store.names), embeddings=store.embeddings, scores=store.scores)
+
+
+def _write_h5(part: Path, path: Path, store: Datastore) -> None:
+    with _h5py(path).File(part, "w") as file:
+        for name, embedding, score in zip(store.names, store.embeddings, store.scores, strict=True):
+            file[f"embeds/{_escaped(name)}"], file[f"scores/{_escaped(name)}"] = embedding, score
 
 
 def _read_npz(path: Path) -> tuple[list[str], np.ndarray, np.ndarray]:
@@ -80,13 +83,3 @@ def _escaped(name: str) -> str:
 
 def _plain(name: str) -> str:
     return name.replace("%2F", "/").replace("%25", "%")
-
-
-@contextmanager
-def _replacing(path: Path):
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        yield part
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

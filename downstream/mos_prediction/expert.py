@@ -40,7 +40,7 @@ class DownstreamExpert(CorpusTask):
         expdir: the experiment folder.
     """
 
-    length_rule = "own"
+    length_rule = "ceil"  # as SHEET hears: each recording's last frame once more where its frames do not cover it
     splits = ("train", "dev")
     runs = tuple(work.RUNS)
     evaluation_memory = ("ranking",)
@@ -53,6 +53,8 @@ class DownstreamExpert(CorpusTask):
         selection = self.settings.selection
         self.ranking = Ranking(selection.keep_nbest_models, selection.patience, selection.order)
         self.criterions = nn.ModuleDict({name: Criterion(own, f"{SOURCE}.lossrc.{name}") for name, own in self.settings.losses.items()})
+        if self.settings.model_type == "LDNet":
+            self.length_rule = "own"
         self.vocabularies, self.scale = Vocabularies(), (1.0, 5.0)
         if self._training:
             self.read_ahead()

@@ -12,6 +12,7 @@ import importlib.machinery
 import importlib.util
 import sys
 from pathlib import Path
+from types import ModuleType
 
 from utility.errors import MissingDependencyError, ToolkitError, UnknownNameError, UsageError
 
@@ -67,6 +68,21 @@ def load_plugin(folder: Path, class_name: str) -> type:
     if not isinstance(found, type):
         raise ToolkitError(f"{folder / EXPERT_FILE} defines no class {class_name}")
     return found
+
+
+def load_module(folder: Path, name: str) -> ModuleType:
+    """Imports a further module of a task's folder, such as ``foreign``.
+
+    Raises:
+        MissingDependencyError: it imports a package that is not installed.
+    """
+    folder = Path(folder).resolve()
+    package = _package_name(folder, "DownstreamExpert")
+    try:
+        return importlib.import_module(f"{package}.{name}")
+    except ImportError as error:
+        _explain(error, folder, package)
+        raise
 
 
 def _package_name(folder: Path, class_name: str) -> str:
