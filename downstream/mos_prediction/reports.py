@@ -26,7 +26,7 @@ class Predictions:
         samples: one row each.
         answers: a score each.
         log_variances: of each, or None.
-        retrieved: the datastore's nearest entry of each, or None.
+        retrieved: the data set of the datastore's nearest entry of each, or None.
     """
 
     samples: Sequence[Rating]

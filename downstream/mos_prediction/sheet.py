@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from utility.errors import CheckpointError, ConfigError
+from utility.errors import CheckpointError, ConfigError, UnknownNameError
 from utility.training.fields import check_fields
 
 from .settings import LOSSES
@@ -20,6 +20,7 @@ TRAINING = {
     "eval_and_save_interval_steps": "eval_step",
 }
 SCHEDULERS = {"stepLR": "StepLR", "multistep": "MultiStepLR"}
+WARMUP = "WarmupLR"
 OBSOLETE = ("listener_score_criterion_type", "listener_score_criterion_params", "listener_score_criterion_weight")
 WITHOUT_EFFECT = (
     *("dataset_type", "collater_type", "trainer_type", "pin_memory", "allow_cache", "load_wav_cache", "pref_criterions"),
@@ -84,11 +85,17 @@ def _optimisation(config: Mapping[str, Any]) -> dict[str, Any]:
     given = {"name": "TorchOptim", "torch_optim_name": config.get("optimizer_type") or "Adam", **(config.get("optimizer_params") or {})}
     sections: dict[str, Any] = {"optimizer": given}
     if kind := config.get("scheduler_type"):
-        if kind not in SCHEDULERS:
-            raise ConfigError(f"unknown scheduler_type {kind!r}; there are {', '.join(SCHEDULERS)}", "config")
-        params = config.get("scheduler_params") or {}
-        sections["scheduler"] = {"name": "TorchScheduler", "torch_scheduler_name": SCHEDULERS[kind], **params}
+        sections["scheduler"] = _scheduler(kind, dict(config.get("scheduler_params") or {}))
     return sections
+
+
+def _scheduler(kind: str, params: dict[str, Any]) -> dict[str, Any]:
+    if kind in SCHEDULERS:
+        return {"name": "TorchScheduler", "torch_scheduler_name": SCHEDULERS[kind], **params}
+    if kind != WARMUP:
+        raise UnknownNameError("scheduler_type", str(kind), (*SCHEDULERS, WARMUP))
+    steps = {"num_warmup_steps": params.pop("warmup_steps", 25000)}
+    return {"name": "sqrt_decay_schedule_with_warmup", **steps, "continuous": True, "last_epoch": 0, **params}
 
 
 def _expert(config: Mapping[str, Any], trained_there: bool) -> dict[str, Any]:

@@ -76,9 +76,9 @@ def _by_neighbours(expert: DownstreamExpert, context: RunContext, samples: list[
         return Predictions(samples, naive_knn(store, queries, settings.k, settings.weighting, settings.temperature).tolist())
     answers, retrieved = [], []
     for sample, features in _features(expert, context, samples):
-        (domain,), (name,) = nearest_domains(store, _pooled(features)[None])
+        (domain,), _ = nearest_domains(store, _pooled(features)[None])
         answers.append(float(expert.answer([features], [replace(sample, domain=domain)]).scores))
-        retrieved.append(name)
+        retrieved.append(str(domain))
     return Predictions(samples, answers, retrieved=retrieved)
 
 
