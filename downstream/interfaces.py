@@ -178,6 +178,12 @@ class DownstreamBase(nn.Module):
         Weights of ``-i`` come after it and win.
         """
 
+    def after_update(self) -> None:
+        """Called on every rank after each optimizer update: weights may be brought back into a range, averages moved on.
+
+        It has to do the same on all ranks, and what it remembers belongs into the state dict.
+        """
+
     def checkpoint_entries(self) -> Mapping[str, Any]:
         """Further top-level entries of every checkpoint, for other programs: plain data and tensors, which the Runner never reads back.
 

@@ -169,6 +169,7 @@ class Trainer:
             self.progress.records[key] += values
         self.progress.step += 1
         self.optimisation.update(self.progress.step)
+        getattr(self.pipeline.downstream, "after_update", lambda: None)()
         self.team.share_buffers(self.pipeline.trainable.values())
         self.optimisation.epochs_ended(self.progress.epochs_done - before)
         return True, stopping

@@ -26,6 +26,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="equal seeds give equal bytes (default: 0)")
     parser.add_argument("--jobs", type=int, default=None, help="processes (default: one per core)")
     parser.add_argument("--overwrite", action="store_true", help="replace a corpus that this program wrote there with other settings")
+    parser.add_argument("--noises", type=Path, metavar="DIR", help="recorded noises to use as well (valentini only)")
     return parser.parse_args(argv)
 
 
@@ -37,7 +38,7 @@ def main(argv: list[str] | None = None) -> int:
         Exit status: 0, or 2 after an error of the user's.
     """
     args, start = arguments(argv), time.monotonic()
-    synthesize(args.corpus, args.out, args.size, args.seed, args.jobs, args.overwrite)
+    synthesize(args.corpus, args.out, args.size, args.seed, args.jobs, args.overwrite, args.noises)
     files = sum(path.suffix in (".wav", ".flac") for path in args.out.rglob("*"))
     print(f"{args.corpus}: {files} audio files in {args.out} ({time.monotonic() - start:.0f} s)")
     return 0

@@ -17,7 +17,7 @@ if __package__ in (None, ""):
     import _root  # noqa: F401
 
 from utility.errors import DataError, UsageError, program
-from utility.experiment.plugins import find_task, load_module
+from utility.experiment.plugins import find_task, load_task_module
 
 TASKS = Path(__file__).resolve().parents[1] / "downstream"
 
@@ -50,7 +50,7 @@ def imported(task: str, checkpoint: Path, output: Path, config: Path | None = No
         raise UsageError(f"the task {task!r} takes no checkpoints of other systems: it has no foreign.py")
     if output.exists():
         raise DataError(f"{output} exists already")
-    foreign = load_module(folder, "foreign").convert(checkpoint, config, upstream)
+    foreign = load_task_module(folder, "foreign").convert(checkpoint, config, upstream)
     output.parent.mkdir(parents=True, exist_ok=True)
     words, written = ["-m", "train", "-u", foreign.upstream, "-d", task, "-p", str(output.parent)], []
     if foreign.upstream_file is not None:

@@ -58,6 +58,7 @@ class Corpus:
         plan: size -> items.
         render: (item, size, seed, folder) -> record; writes the item's files, and returns plain data that ``finish`` needs.
         finish: (records by item key, size, seed, folder) -> None; writes lists and tables.
+        with_noises: folder of recordings -> the same corpus with them among its noises; None where noises are not a choice.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Corpus:
     plan: Callable[[int], list[Item]]
     render: Callable[[Item, int, int, Path], dict[str, Any]]
     finish: Callable[[dict[str, dict[str, Any]], int, int, Path], None]
+    with_noises: Callable[[Path], Corpus] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,12 @@ class Order:
     size: int
     seed: int
     version: int = VERSION
+    noises: str = ""
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the marker says; noises only where there are any."""
+        return {name: value for name, value in asdict(self).items() if name != "noises" or value}
 
 
 def size_of(corpus: Corpus, size: str | int) -> int:
@@ -91,7 +99,7 @@ def size_of(corpus: Corpus, size: str | int) -> int:
     return int(text)
 
 
-def build(corpus: Corpus, out: Path, size: int, seed: int, jobs: int = 1, overwrite: bool = False) -> bool:
+def build(corpus: Corpus, out: Path, size: int, seed: int, jobs: int = 1, overwrite: bool = False, noises: str = "") -> bool:
     """Writes a corpus, or continues an interrupted one.
 
     Args:
@@ -101,6 +109,7 @@ def build(corpus: Corpus, out: Path, size: int, seed: int, jobs: int = 1, overwr
         seed: >= 0; equal seeds give equal bytes.
         jobs: processes.
         overwrite: replace a corpus that was written with other settings.
+        noises: the folder of recorded noises that the corpus was made with.
 
     Returns:
         False when the corpus was already there, complete and with the same settings.
@@ -108,7 +117,7 @@ def build(corpus: Corpus, out: Path, size: int, seed: int, jobs: int = 1, overwr
     Raises:
         DataError: the folder holds files of somebody else, or the corpus with other settings.
     """
-    order, marker, journal = Order(corpus.name, size, seed), *_bookkeeping(corpus, out)
+    order, marker, journal = Order(corpus.name, size, seed, noises=noises), *_bookkeeping(corpus, out)
     state = _claim(corpus, out, order, overwrite)
     if state == "complete":
         return False
@@ -146,16 +155,18 @@ def _claim(corpus: Corpus, out: Path, order: Order, overwrite: bool) -> str:
             raise DataError(f"folder {out} is not empty and was not written by this program; choose another one")
         return "new"
     written = json.loads(marker.read_text())
-    if written["order"] == asdict(order):
+    if written["order"] == order.settings:
         return "complete" if written["complete"] and len(present) == len(corpus.roots) else "partial"
     if not overwrite:
-        was = written["order"]
-        raise DataError(
-            f"folder {out} holds {corpus.name} of size {was['size']}, seed {was['seed']}, version {was['version']}, "
-            f"not size {order.size}, seed {order.seed}, version {order.version}; give --overwrite to replace it"
-        )
+        was, wanted = _described(written["order"]), _described(order.settings)
+        raise DataError(f"folder {out} holds {corpus.name} of {was}, not {wanted}; give --overwrite to replace it")
     _remove(corpus, out, journal)
     return "new"
+
+
+def _described(order: dict[str, Any]) -> str:
+    noises = f", noises {order['noises']}" if order.get("noises") else ""
+    return f"size {order['size']}, seed {order['seed']}, version {order['version']}{noises}"
 
 
 def _remove(corpus: Corpus, out: Path, journal: Path) -> None:
@@ -170,7 +181,7 @@ def _remove(corpus: Corpus, out: Path, journal: Path) -> None:
 
 def _write_marker(marker: Path, order: Order, complete: bool) -> None:
     draft = marker.with_suffix(".tmp")
-    draft.write_text(json.dumps({"order": asdict(order), "complete": complete}) + "\n")
+    draft.write_text(json.dumps({"order": order.settings, "complete": complete}) + "\n")
     draft.replace(marker)
 
 

@@ -76,7 +76,7 @@ class Utterance:
     """Speech with its times.
 
     Args:
-        wav: (n,) float32 in [-1, 1], 16 kHz.
+        wav: (n,) float32 in [-1, 1], at the rate that was asked for.
         phones: gapless from 0 to the end of ``wav``, ``SIL`` where nothing is spoken.
         words: one per word that espeak-ng timed; contractions such as "of the" may come as one.
     """
@@ -142,13 +142,14 @@ class _Recorder:
             index += 1
 
 
-def synthesize(text: str, voice: Voice, seed: int = 0) -> Utterance:
+def synthesize(text: str, voice: Voice, seed: int = 0, sample_rate: int = SAMPLE_RATE) -> Utterance:
     """Speaks a text; equal arguments give equal samples, whatever was spoken before.
 
     Args:
         text: English; digits are read out.
         voice: who speaks, and how.
         seed: drives the voice's breath and roughness.
+        sample_rate: of the result, in Hz; there is nothing above 11 kHz.
 
     Raises:
         MissingDependencyError: espeakng-loader is not installed.
@@ -165,7 +166,7 @@ def synthesize(text: str, voice: Voice, seed: int = 0) -> Utterance:
         raise recorder.error
     if status or not recorder.chunks or all(name.startswith("_") for _, _, name in recorder.phonemes):
         raise DataError(f"espeak-ng finds nothing to speak in the text {text!r}")
-    return _utterance(recorder, text, round(rate / voice.tract))
+    return _utterance(recorder, text, round(rate / voice.tract), sample_rate)
 
 
 def require_engine() -> None:
@@ -241,10 +242,10 @@ def _pitch_setting(factor: float) -> int:
     return min(99, max(0, round(50 + 68 * math.log2(factor))))
 
 
-def _utterance(recorder: _Recorder, text: str, rate: int) -> Utterance:
+def _utterance(recorder: _Recorder, text: str, rate: int, sample_rate: int) -> Utterance:
     raw = np.concatenate(recorder.chunks)
-    wav = soxr.resample(raw.astype(np.float32) / 32768, rate, SAMPLE_RATE, quality="HQ")
-    edges = _edges(recorder.phonemes, rate, len(wav) / SAMPLE_RATE)
+    wav = soxr.resample(raw.astype(np.float32) / 32768, rate, sample_rate, quality="HQ")
+    edges = _edges(recorder.phonemes, rate, len(wav) / sample_rate)
     names = to_arpabet([name for _, _, name in recorder.phonemes])
     timed = [(Segment(0.0, edges[0], SILENCE), 0)]
     for start, end, labels, (_, position, _) in zip(edges[:-1], edges[1:], names, recorder.phonemes, strict=True):

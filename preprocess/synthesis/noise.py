@@ -5,6 +5,7 @@ The kinds and the range of 5 to 25 dB are fixed: corpora made with them must sta
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -81,35 +82,37 @@ def white(n: int, rng: np.random.Generator) -> np.ndarray:
     return rng.standard_normal(n)
 
 
-def pink(n: int, rng: np.random.Generator) -> np.ndarray:
+def pink(n: int, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> np.ndarray:
     """(n,) noise whose power falls by 3 dB per octave above 20 Hz."""
-    return shaped(n, rng, lambda hertz: 1 / np.sqrt(np.maximum(hertz, 20)))
+    return shaped(n, rng, lambda hertz: 1 / np.sqrt(np.maximum(hertz, 20)), rate)
 
 
-def hum(n: int, rng: np.random.Generator) -> np.ndarray:
+def hum(n: int, rng: np.random.Generator, rate: int = SAMPLE_RATE) -> np.ndarray:
     """(n,) mains hum (50 or 60 Hz with falling harmonics) over faint pink noise."""
-    mains, times = rng.choice((50.0, 60.0)), np.arange(n) / SAMPLE_RATE
+    mains, times = rng.choice((50.0, 60.0)), np.arange(n) / rate
     tones = sum(rng.uniform(0.3, 1) / k * np.sin(2 * np.pi * (mains * k * times + rng.random())) for k in range(1, 13))
-    return _unit(_unit(tones) + 0.3 * pink(n, rng))
+    return unit(unit(tones) + 0.3 * pink(n, rng, rate))
 
 
-def shaped(n: int, rng: np.random.Generator, amplitude) -> np.ndarray:
+def shaped(n: int, rng: np.random.Generator, amplitude: Callable[[np.ndarray], np.ndarray], rate: int = SAMPLE_RATE) -> np.ndarray:
     """(n,) normal noise filtered to an amplitude response given as a function of (n // 2 + 1,) frequencies in Hz, unit power."""
-    spectrum = np.fft.rfft(rng.standard_normal(n)) * amplitude(np.fft.rfftfreq(n, 1 / SAMPLE_RATE))
-    return _unit(np.fft.irfft(spectrum, n))
+    spectrum = np.fft.rfft(rng.standard_normal(n)) * amplitude(np.fft.rfftfreq(n, 1 / rate))
+    return unit(np.fft.irfft(spectrum, n))
 
 
 @lru_cache(maxsize=2)
-def babble(seed: int) -> np.ndarray:
-    """(about 160,000,) float32: six voices that talk at once, unit power."""
+def babble(seed: int, rate: int = SAMPLE_RATE) -> np.ndarray:
+    """(about 10 seconds,) float32: six voices that talk at once, unit power."""
     rng = generator(seed, "babble")
-    voices = [
-        synthesize(text, Voice(variant, pitch=rng.uniform(0.85, 1.2), rate=rng.uniform(120, 150), tract=rng.uniform(0.95, 1.05)), seed).wav
-        for text, variant in zip(_BABBLE_TEXTS, BABBLE, strict=True)
-    ]
+    voices = [synthesize(text, _talker(variant, rng), seed, rate).wav for text, variant in zip(_BABBLE_TEXTS, BABBLE, strict=True)]
     longest = max(map(len, voices))
-    return _unit(sum(np.roll(np.resize(_unit(wav), longest), rng.integers(longest)) for wav in voices)).astype(np.float32)
+    return unit(sum(np.roll(np.resize(unit(wav), longest), rng.integers(longest)) for wav in voices)).astype(np.float32)
 
 
-def _unit(wav: np.ndarray) -> np.ndarray:
+def _talker(variant: str, rng: np.random.Generator) -> Voice:
+    return Voice(variant, pitch=rng.uniform(0.85, 1.2), rate=rng.uniform(120, 150), tract=rng.uniform(0.95, 1.05))
+
+
+def unit(wav: np.ndarray) -> np.ndarray:
+    """The waveform with a mean power of 1; silence stays silence."""
     return wav / max(float(np.sqrt(np.mean(np.square(wav, dtype=np.float64)))), 1e-9)

@@ -99,11 +99,29 @@ def load_audio(path: str | Path, sample_rate: int | None = 16000, start: int = 0
         else:
             wav = resample(_read_part(file, 0, None), rate, sample_rate)[start:]
             wav = wav if frames is None else wav[:frames]
-    if not len(wav):
-        raise DataError(f"audio file {path} " + (f"ends before sample {start}" if start else "holds no samples"))
-    if not np.isfinite(wav).all():
+    if not len(wav) and start:
+        raise DataError(f"audio file {path} ends before sample {start}")
+    return _sound(wav, path)
+
+
+def load_channels(path: str | Path) -> tuple[np.ndarray, int]:
+    """All channels of an audio file at its own rate: (n, channels) float32, n > 0, and the rate in Hz.
+
+    Raises:
+        DataError: as :func:`load_audio`.
+    """
+    with _opened(path) as file:
+        samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate
+    return _sound(samples, path), rate
+
+
+def _sound(samples: np.ndarray, path: str | Path) -> np.ndarray:
+    """The samples of a file, unless there are none or some are no numbers."""
+    if not len(samples):
+        raise DataError(f"audio file {path} holds no samples")
+    if not np.isfinite(samples).all():
         raise DataError(f"audio file {path} holds NaN or infinite samples")
-    return wav
+    return samples
 
 
 def resample(wav: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:

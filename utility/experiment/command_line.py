@@ -6,7 +6,8 @@ S3PRL's flags with S3PRL's names; what differs:
 - ``-t`` takes one or more values: a split, or the files and folders that inference reads.
 - ``-o`` may be given several times; later ones win where they name the same field.
 - ``--device`` defaults to ``auto``: the accelerator of the machine if there is one.
-- ``--output``, ``--allow_pipes`` and ``--feature_store`` are new. Pushing to a hub is not part of this toolkit and says so.
+- ``--output``, ``--allow_pipes``, ``--feature_store`` and ``--model_file`` are new. Pushing to a hub is not part of this
+  toolkit and says so.
 """
 
 from __future__ import annotations
@@ -125,6 +126,9 @@ _OPTIONS: dict[str, list[_Option]] = {
     "downstream": [
         _Option(("-d", "--downstream"), None, "name of the task, or a folder with an expert.py", {"metavar": "NAME"}),
         _Option(("-v", "--downstream_variant"), None, "handed to the task, e.g. the test fold of emotion", {"metavar": "TEXT"}),
+        _Option(
+            ("--model_file",), None, "Python file of your own network, for tasks that take one; code to read first", {"metavar": "FILE"}
+        ),
     ],
     "upstream": [
         _Option(("-u", "--upstream"), None, "name of the representation, NAME:CKPT, or a folder with an expert.py", {"metavar": "NAME"}),

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 OF_THE_CALL = frozenset(
     {
         *("mode", "evaluate_split", "output", "override", "past_exp", "init_ckpt", "auto_resume"),
-        *("backend", "local_rank", "verbose", "allow_pipes", "upstream_refresh"),
+        *("backend", "local_rank", "verbose", "allow_pipes", "upstream_refresh", "model_file"),
     }
 )
 PLUGINS = ("upstream", "downstream")
@@ -70,7 +70,9 @@ class Experiment:
         return self.folder.results(self.checkpoint.name if self.checkpoint else None)
 
 
-def open_experiment(namespace: Arguments, team: Team, tasks: Path, upstreams: Collection[str]) -> Experiment:
+def open_experiment(
+    namespace: Arguments, team: Team, tasks: Path, upstreams: Collection[str], translated: Mapping[str, Any] | None = None
+) -> Experiment:
     """Applies ``-a``, ``-e``, ``-i``, ``-c`` and ``-o`` in their order.
 
     Args:
@@ -78,6 +80,7 @@ def open_experiment(namespace: Arguments, team: Team, tasks: Path, upstreams: Co
         team: the processes of the run; the leader alone decides which checkpoint is used.
         tasks: the folder of the tasks, where a name and its default config are looked for.
         upstreams: the registered upstreams; any other name is a folder.
+        translated: what the config of ``-c`` means, where it is another system's.
 
     Raises:
         ToolkitError: whatever a user can have got wrong.
@@ -96,7 +99,8 @@ def open_experiment(namespace: Arguments, team: Team, tasks: Path, upstreams: Co
         _require(args, given)
         args["expdir"] = str(_fresh_place(args))
         state, path = _read(Path(args["init_ckpt"]), team) if args["init_ckpt"] else ({}, None)
-        config = load_config(args["config"] or find_task(args["downstream"], tasks) / "config.yaml")
+        own = args["config"] or find_task(args["downstream"], tasks) / "config.yaml"
+        config = load_config(own) if translated is None else copy.deepcopy(dict(translated))
     apply_override(options, args, config, _note if team.leads else _quiet)
     check_values(args)
     args |= _placed({name: args[name] for name in {option.fields[0] for option in options if option.root == "args"}}, upstreams)

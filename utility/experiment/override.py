@@ -48,12 +48,17 @@ def parse_override(text: str | None) -> list[Option]:
     Raises:
         UsageError: an option without ``=``, a root other than args and config, a missing field.
     """
+    return [_option(part) for part in options_of(text)]
+
+
+def options_of(text: str | None) -> list[str]:
+    """The texts ``key=value`` of an override string."""
     if text is None or text.strip().lower() in ("", "none"):
         return []
     parts = [part.strip() for part in _split(text)]
     if parts and not parts[-1]:
         parts.pop()
-    return [_option(part) for part in parts]
+    return parts
 
 
 def _split(text: str) -> list[str]:

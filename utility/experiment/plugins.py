@@ -58,31 +58,70 @@ def load_plugin(folder: Path, class_name: str) -> type:
     if not (folder / EXPERT_FILE).is_file():
         what = "has no expert.py" if folder.is_dir() else "does not exist"
         raise UsageError(f"{folder} is no plugin folder: it {what}")
-    package = _package_name(folder, class_name)
-    try:
-        module = importlib.import_module(f"{package}.expert")
-    except ImportError as error:
-        _explain(error, folder, package)
-        raise
-    found = getattr(module, class_name, None)
+    found = getattr(_import(folder, class_name, "expert"), class_name, None)
     if not isinstance(found, type):
         raise ToolkitError(f"{folder / EXPERT_FILE} defines no class {class_name}")
     return found
 
 
-def load_module(folder: Path, name: str) -> ModuleType:
-    """Imports a further module of a task's folder, such as ``foreign``.
+def load_task_module(folder: Path, name: str) -> ModuleType:
+    """Imports the module ``name`` that lies beside a task's ``expert.py``.
 
     Raises:
         MissingDependencyError: it imports a package that is not installed.
     """
-    folder = Path(folder).resolve()
-    package = _package_name(folder, "DownstreamExpert")
+    return _import(Path(folder).expanduser().resolve(), "DownstreamExpert", name)
+
+
+def _import(folder: Path, class_name: str, module: str) -> ModuleType:
+    package = _package_name(folder, class_name)
     try:
-        return importlib.import_module(f"{package}.{name}")
+        return importlib.import_module(f"{package}.{module}")
     except ImportError as error:
         _explain(error, folder, package)
         raise
+
+
+def load_class(file: str | Path | None, class_name: str, option: str, base: type) -> type:
+    """Imports ``class_name`` from a Python file of the user.
+
+    Args:
+        file: named on the command line; never take it from a checkpoint or a config.
+        class_name: the class.
+        option: the option of the command line that names the file.
+        base: what the class has to derive from.
+
+    Raises:
+        UsageError: no file is given, there is no such file, or it has no such class.
+        MissingDependencyError: it imports a package that is not installed.
+    """
+    if file is None:
+        raise UsageError(f"the class {class_name} is a user's: {option} FILE names the Python file that defines it")
+    path = Path(file).expanduser().resolve()
+    if not path.is_file():
+        raise UsageError(f"{option} {file}: there is no such file")
+    try:
+        module = _run_file(path)
+    except SyntaxError as error:
+        raise UsageError(f"{option} {file}: line {error.lineno} is no Python: {error.msg}") from error
+    found = getattr(module, class_name, None)
+    if not isinstance(found, type) or not issubclass(found, base):
+        raise UsageError(f"{option} {file}: it defines no class {class_name} that derives from {base.__module__}.{base.__qualname__}")
+    return found
+
+
+def _run_file(path: Path) -> ModuleType:
+    """Imports a file under a made-up name."""
+    name = f"outside_{hashlib.sha256(str(path).encode()).hexdigest()[:16]}_{path.stem}"
+    spec = importlib.util.spec_from_loader(name, importlib.machinery.SourceFileLoader(name, str(path)), origin=str(path))
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # where classes of the file look for their own module
+    try:
+        spec.loader.exec_module(module)
+    except ImportError as error:
+        _explain(error, path, name)
+        raise
+    return module
 
 
 def _package_name(folder: Path, class_name: str) -> str:

@@ -1,0 +1,65 @@
+"""A user's recordings, enhanced at their own rate and channel by channel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from utility.audio.io import load_channels, resample, save_audio
+
+from .pictures import draw_before_and_after
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A recording as it is.
+
+    Args:
+        path: the file.
+        samples: (n, channels) float32.
+        rate: in Hz.
+    """
+
+    path: str
+    samples: np.ndarray
+    rate: int
+
+    @classmethod
+    def of(cls, path: str) -> Opened:
+        """Reads all channels.
+
+        Raises:
+            DataError: the file cannot be read.
+        """
+        return cls(path, *load_channels(path))
+
+    def mono(self, rate: int) -> np.ndarray:
+        """(m,) the mean of the channels at another rate."""
+        return resample(self.samples.mean(axis=1), self.rate, rate)
+
+    def enhanced(self, enhance: Callable[[Tensor], Tensor], rate: int, device: torch.device) -> np.ndarray:
+        """(n, channels): each channel at ``rate`` through ``enhance``, and back.
+
+        What a recording of a higher rate holds above half of ``rate`` is lost.
+        """
+        return np.stack([self._channel(channel, enhance, rate, device) for channel in self.samples.T], axis=1)
+
+    def _channel(self, channel: np.ndarray, enhance: Callable[[Tensor], Tensor], rate: int, device: torch.device) -> np.ndarray:
+        wave = torch.from_numpy(np.ascontiguousarray(resample(channel, self.rate, rate))).to(device)
+        back = resample(enhance(wave).cpu().numpy(), rate, self.rate)[: len(channel)]
+        return np.pad(back, (0, len(channel) - len(back)))
+
+    def write(self, samples: np.ndarray, path: Path, picture: bool) -> dict[str, str | int]:
+        """Writes what became of the recording as WAV, and a picture of both beside it if asked; what an answer says of it."""
+        save_audio(path, samples[:, 0] if samples.shape[1] == 1 else samples, self.rate)
+        answer = {"enhanced": str(path), "sample_rate": self.rate, "channels": samples.shape[1]}
+        if picture:
+            drawn = path.with_suffix(".png")
+            draw_before_and_after(self.samples.mean(axis=1), samples.mean(axis=1), self.rate, drawn)
+            answer["spectrograms"] = str(drawn)
+        return answer
