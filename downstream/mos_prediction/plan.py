@@ -15,5 +15,7 @@ def plan(order: Order) -> Plan | None:
         return None
     args = order.args
     folder = args["expdir"] or f"result/downstream/{args['expname']}"
-    stage = Stage(args["mode"], translated(config), folder, tuple(args["evaluate_split"]), args["init_ckpt"], args["past_exp"], args["device"])
+    stage = Stage(
+        args["mode"], translated(config), folder, tuple(args["evaluate_split"]), args["init_ckpt"], args["past_exp"], args["device"]
+    )
     return Plan((stage,), args["override"], resumes=args["auto_resume"])

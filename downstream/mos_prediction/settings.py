@@ -14,7 +14,7 @@ from utility.training.fields import Count, CountFromZero, check_fields, check_op
 from .dataset import PADDINGS
 from .neighbours import WEIGHTINGS, K
 
-NP_MODES = ("naive_knn", "domain_id_knn_1")
+NP_MODES = ("naive_knn", "domain_id_knn_1", "fusion")
 LOSSES = ("mean_score_criterions", "listener_score_criterions", "categorical_head_criterions")
 
 
@@ -65,8 +65,9 @@ class Inference:
     Args:
         csv: the test set.
         outdir: where the results go; by default the results folder of the evaluation.
-        np_inference_mode: None, ``naive_knn`` or ``domain_id_knn_1``.
+        np_inference_mode: None, ``naive_knn``, ``domain_id_knn_1`` or ``fusion``.
         datastore: the file for these.
+        fusion: the file of ``-t fusion``; by default beside the datastore.
         k, temperature, weighting: of naive_knn.
         bootstrap: samples for confidence intervals; 0 for none.
         domain_idx: the data set that recordings without one are taken for.
@@ -76,6 +77,7 @@ class Inference:
     outdir: str | None = None
     np_inference_mode: str | None = None
     datastore: str | None = None
+    fusion: str | None = None
     k: Count = K
     temperature: float = 1.0
     weighting: str = "negative_distance"
