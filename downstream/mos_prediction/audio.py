@@ -30,3 +30,11 @@ def load(path: str | Path, seconds: float | None = 10.0) -> np.ndarray:
 def repeated(wav: np.ndarray, samples: int) -> np.ndarray:
     """The waveform again and again until it has so many samples."""
     return np.resize(wav, samples)
+
+
+def segments(wav: np.ndarray, length: int = SAMPLE_RATE) -> list[np.ndarray]:
+    """Windows of a second that overlap by half; zeros fill the last one."""
+    step = length // 2
+    total = length if len(wav) < length else (len(wav) // step + 1) * step
+    filled = np.pad(wav, (0, max(0, total - len(wav))))
+    return [filled[start : start + length] for start in range(0, total - step, step)]

@@ -13,6 +13,7 @@ from utility.training.fields import check_fields, check_options, keywords_of
 
 from .models.conditioned import UTMOS, AlignNet
 from .models.ld_net import LDNet
+from .models.mb_net import MBNet
 from .models.ssl_mos import SSLMOS
 
 BINS = 257
@@ -23,6 +24,7 @@ PREDICTORS: dict[str, Callable[..., nn.Module]] = {
     "AlignNet_U": partial(AlignNet, uncertain=True),
     "LDNet": LDNet,
     "UTMOS": UTMOS,
+    "MBNet": MBNet,
 }
 OF_THE_DATA = ("input_dim", "num_listeners", "num_domains", "uncertain")
 
@@ -51,13 +53,16 @@ def build_predictor(
     check_options(own, params, source=source)
     data = {"input_dim": input_dim, "num_listeners": listeners, "num_domains": domains}
     if model_type == "LDNet" and input_dim != BINS:
-        raise ConfigError(f"LDNet reads magnitudes of {BINS} bins, not features of {input_dim}: use -u stft_mag -g {'HOP256.yaml'}", source)
+        raise ConfigError(
+            f"LDNet reads magnitudes of {BINS} bins, not features of {input_dim}: use -u stft_mag -g downstream/mos_prediction/stft.yaml",
+            source,
+        )
     return make(**{name: value for name, value in data.items() if name in keywords_of(own)}, **params)
 
 
 def uses_listeners(model_type: str, params: Mapping[str, Any]) -> bool:
     """Whether a predictor scores by listener."""
-    return model_type == "LDNet" or bool(params.get("use_listener_modeling"))
+    return model_type in ("LDNet", "MBNet") or bool(params.get("use_listener_modeling"))
 
 
 def uses_domains(params: Mapping[str, Any]) -> bool:

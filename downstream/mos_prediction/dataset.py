@@ -12,11 +12,12 @@ from torch.utils.data import Dataset
 
 from utility.errors import DataError
 
-from .audio import load, repeated
+from .audio import load, repeated, segments
 from .models.parts import Conditions
 from .table import Rating
 
 PADDINGS = ("none", "repetitive", "zero_padding")
+SEGMENTS = "segments"
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class RatingDataset(Dataset):
         ratings: the rows.
         seconds: how much of a recording is heard, see :func:`.audio.load`.
         padding: ``none``: recordings keep their lengths; ``repetitive``: each is repeated to the longest of its batch, for predictors
-            that take statistics over whole batches; ``zero_padding``: zeros follow instead.
+            that take statistics over whole batches; ``zero_padding``: zeros follow instead; ``segments``: each is cut into segments.
     """
 
     def __init__(self, ratings: Sequence[Rating], seconds: float | None, padding: str = "none"):
@@ -81,12 +82,15 @@ class RatingDataset(Dataset):
     def __getitem__(self, index: int) -> tuple[Tensor, Rating]:
         return torch.from_numpy(load(self.ratings[index].wav_path, self.seconds)), self.ratings[index]
 
-    def collate_fn(self, items: list[tuple[Tensor, Rating]]) -> tuple[list[Tensor], list[Rating]]:
-        """``(wavs, ratings)``."""
+    def collate_fn(self, items: list[tuple[Tensor, Rating]]) -> tuple[list[Tensor], list[Rating], list[int]]:
+        """``(wavs, ratings, counts)``: how many of the waveforms belong to each rating, one after the other."""
         wavs, ratings = map(list, zip(*items, strict=True))
+        if self.padding == SEGMENTS:
+            parts = [segments(wav.numpy()) for wav in wavs]
+            return [torch.from_numpy(part) for own in parts for part in own], ratings, [len(own) for own in parts]
         longest = max(map(len, wavs))
         if self.padding == "repetitive":
             wavs = [torch.from_numpy(repeated(wav.numpy(), longest)) for wav in wavs]
         elif self.padding == "zero_padding":
             wavs = [torch.nn.functional.pad(wav, (0, longest - len(wav))) for wav in wavs]
-        return wavs, ratings
+        return wavs, ratings, [1] * len(wavs)

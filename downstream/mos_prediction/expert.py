@@ -16,10 +16,10 @@ from downstream.interfaces import Outcome, RunContext, Score
 from utility.errors import ConfigError
 
 from . import work
-from .audio import load
+from .audio import load, segments
 from .build import build_predictor, uses_domains, uses_listeners, uses_text
 from .checkpoints import BEST, begin_with_parts, keep_best, name_of
-from .dataset import RatingDataset, Vocabularies
+from .dataset import SEGMENTS, RatingDataset, Vocabularies
 from .losses import Criterion, class_of
 from .models.parts import Answer
 from .plots import draw_all
@@ -27,6 +27,7 @@ from .ranking import Ranking
 from .reports import Predictions, scores_of
 from .settings import Settings, check_config
 from .table import Rating, listeners_of, read_tables, samples_of, with_mean_listener
+from .vcc import SPLIT_2016, read_2016, read_2018
 
 
 class DownstreamExpert(CorpusTask):
@@ -41,7 +42,7 @@ class DownstreamExpert(CorpusTask):
     """
 
     length_rule = "ceil"  # as SHEET hears: each recording's last frame once more where its frames do not cover it
-    splits = ("train", "dev")
+    splits = ("train", "dev", "vcc2018_test", "vcc2016_test")
     runs = tuple(work.RUNS)
     evaluation_memory = ("ranking",)
 
@@ -55,6 +56,9 @@ class DownstreamExpert(CorpusTask):
         self.criterions = nn.ModuleDict({name: Criterion(own, f"{SOURCE}.lossrc.{name}") for name, own in self.settings.losses.items()})
         if self.settings.model_type == "LDNet":
             self.length_rule = "own"
+        self.in_segments = self.settings.model_type == "MBNet"
+        if self.in_segments:
+            self.pieces = self.heard
         self.vocabularies, self.scale = Vocabularies(), (1.0, 5.0)
         if self._training:
             self.read_ahead()
@@ -63,7 +67,11 @@ class DownstreamExpert(CorpusTask):
         self.register_load_state_dict_pre_hook(_take_vocabularies)
 
     def read_corpus(self, split: str) -> list[Rating]:
-        """All rows of the csv files of a split."""
+        """All rows of the csv files of a split, or of the Voice Conversion Challenges."""
+        if split == SPLIT_2016:
+            return read_2016(*self.needed("vcc2016_file_path"), f"{self.datarc_source}.vcc2016_file_path")
+        if self.datarc.get("vcc2018_file_path") or split not in ("train", "dev"):
+            return read_2018(*self.needed("vcc2018_file_path"), split, f"{self.datarc_source}.vcc2018_file_path")
         given = self.datarc.get(f"{split}_csv")
         paths = [given] if isinstance(given, str) else list(given or ())
         if not paths:
@@ -125,14 +133,17 @@ class DownstreamExpert(CorpusTask):
             begin_with_parts(self.settings.init, upstream, self.model)
 
     def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
-        """Batches of ``(wavs, ratings)``: ratings in random order (train), or each sample once in order."""
+        """Batches of ``(wavs, ratings, counts)``: ratings in random order (train), or each sample once in order."""
         training, data = split == self.train_split, self.settings.data
         ratings = self.rows_of(split)
-        dataset = RatingDataset(
-            ratings, data.max_seconds, data.padding_mode if self.settings.model_type == "LDNet" and training else "none"
-        )
+        dataset = RatingDataset(ratings, data.max_seconds, self._padding(training))
         size = data.train_batch_size if training else data.eval_batch_size
         return DataLoader(dataset, size, shuffle=training, num_workers=data.num_workers, collate_fn=dataset.collate_fn)
+
+    def _padding(self, training: bool) -> str:
+        if self.in_segments:
+            return SEGMENTS
+        return self.settings.data.padding_mode if self.settings.model_type == "LDNet" and training else "none"
 
     def rows_of(self, split: str) -> list[Rating]:
         """What a split consists of: its samples, or in training its ratings where the config wants them."""
@@ -143,26 +154,29 @@ class DownstreamExpert(CorpusTask):
             with_mean_listener(ratings) if self.vocabularies.listeners is not None and self.settings.data.mean_listener else list(ratings)
         )
 
-    def forward(self, split: str, features: list[Tensor], ratings: Sequence[Rating], records: dict[str, list], **kwargs: Any) -> Tensor:
+    def forward(
+        self, split: str, features: list[Tensor], ratings: Sequence[Rating], counts: Sequence[int], records: dict[str, list], **kwargs: Any
+    ) -> Tensor:
         """The loss of a batch; answers are recorded when evaluating.
 
         Args:
             features: list of (T_i, D).
-            ratings: one each.
+            ratings: of the batch.
+            counts: how many of the features belong to each.
             records: lists to grow.
         """
         if split == self.train_split:
-            loss = self._loss(features, ratings)
+            loss = self._loss(features, ratings, counts)
             records["loss"].append(loss.item())
             return loss
-        answer = self.answer(features, ratings)
+        answer = self.answer(features, ratings, counts)
         records["answers"] += answer.scores.float().tolist()
         records["samples"] += list(ratings)
         truth = torch.tensor([rating.mean for rating in ratings], device=answer.scores.device)
         return (answer.scores - truth).square().mean()
 
-    def _loss(self, features: list[Tensor], ratings: Sequence[Rating]) -> Tensor:
-        x, lengths = padded(features)
+    def _loss(self, features: list[Tensor], ratings: Sequence[Rating], counts: Sequence[int]) -> Tensor:
+        x, lengths = self._arranged(features, counts)
         frames = self.model(x, self.vocabularies.conditions(ratings, x.device), lengths)
         mean = torch.tensor([rating.mean for rating in ratings], device=x.device)
         own = torch.tensor([rating.score for rating in ratings], device=x.device)
@@ -177,9 +191,22 @@ class DownstreamExpert(CorpusTask):
             total = total + self.criterions["categorical_head_criterions"](frames.classes.float(), classes, lengths)
         return total
 
-    def answer(self, features: list[Tensor], ratings: Sequence[Rating]) -> Answer:
-        """Scores of utterances, each as if it were alone."""
-        x, lengths = padded(features)
+    def _arranged(self, features: list[Tensor], counts: Sequence[int]) -> tuple[Tensor, Tensor]:
+        """(B, T, D) frames, or (B, S, T, D) frames of segments, and how many of T, or of S, each item has."""
+        if not self.in_segments:
+            return padded(features)
+        frames = max(len(feature) for feature in features)
+        parts = [nn.functional.pad(feature, (0, 0, 0, frames - len(feature))).flatten() for feature in features]
+        x, lengths = padded([torch.stack(own) for own in _grouped(parts, counts)])
+        return x.view(*x.shape[:2], frames, -1), lengths
+
+    def heard(self, wav: Tensor) -> list[Tensor]:
+        """The waveforms that the upstream gets of one."""
+        return [torch.from_numpy(part) for part in segments(wav.cpu().numpy())] if self.in_segments else [wav]
+
+    def answer(self, features: list[Tensor], ratings: Sequence[Rating], counts: Sequence[int] | None = None) -> Answer:
+        """Scores of utterances, each as if it were alone; without ``counts`` all features are of one rating, or one of each."""
+        x, lengths = self._arranged(features, counts or [len(features) // len(ratings)] * len(ratings))
         return self.model.answer(x, self.vocabularies.conditions(ratings, x.device), lengths)
 
     def log_records(
@@ -216,6 +243,7 @@ class DownstreamExpert(CorpusTask):
 
     def inference(self, features: list[Tensor], names: list[str]) -> list[dict[str, Any]]:
         """The score of each recording, by the mean listener; a predictor that is told the data set takes the first one."""
+        names = names if not self.in_segments else names[:1]
         unknown = [Rating(name, "", name, 0.0, 0.0, domain=self.settings.inference.domain_idx) for name in names]
         answer = self.answer(features, unknown)
         lines = [{"score": round(score, 4)} for score in answer.scores.float().tolist()]
@@ -226,6 +254,12 @@ class DownstreamExpert(CorpusTask):
     def run(self, name: str, context: RunContext) -> Mapping[str, Score] | None:
         """``inference`` on a test set, ``datastore`` of a training set."""
         return work.RUNS[name](self, context)
+
+
+def _grouped(parts: Sequence[Tensor], counts: Sequence[int]) -> list[list[Tensor]]:
+    """One list for each count."""
+    own = iter(parts)
+    return [[next(own) for _ in range(count)] for count in counts]
 
 
 def padded(features: list[Tensor]) -> tuple[Tensor, Tensor]:

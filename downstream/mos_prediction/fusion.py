@@ -1,6 +1,6 @@
-"""RAMP: how much to trust neighbours and how much the predictor (Wang et al., Interspeech 2023).
+"""RAMP: how much to trust neighbours and how much the predictor (Wang et al., Interspeech 2023; specs/mos-prediction.md, 6.5).
 
-Learnt from the neighbours' distances and the predictor's certainty. The parts follow the paper's figures (specs/mos-prediction.md, 6.5); representations and predictor stay as they are, and only the small nets
+Learnt from the neighbours' distances and the predictor's certainty. Representations and predictor stay as they are; only the small nets
 here are trained, on the training set with each utterance itself left out of its neighbours.
 """
 

@@ -95,7 +95,22 @@ class ContrastiveLoss(nn.Module):
         return (error.abs() - self.margin).clamp_min(0).mean() / 2
 
 
-CRITERIONS = {loss.__name__: loss for loss in (ScalarLoss, GaussianNLLLoss, LaplaceNLLLoss, CategoricalLoss, ContrastiveLoss)}
+class UtteranceLoss(nn.Module):
+    """Mean squared error of the scores of whole utterances."""
+
+    def forward(self, scores: Tensor, targets: Tensor, lengths: Tensor | None = None, log_variance: Tensor | None = None) -> Tensor:
+        return (_means(scores, lengths) - targets).square().mean()
+
+
+class SegmentLoss(nn.Module):
+    """Mean squared error of the scores of segments, each utterance counting the same."""
+
+    def forward(self, scores: Tensor, targets: Tensor, lengths: Tensor | None = None, log_variance: Tensor | None = None) -> Tensor:
+        return _means((scores - targets[:, None]).square(), lengths).mean()
+
+
+_LOSSES = (ScalarLoss, GaussianNLLLoss, LaplaceNLLLoss, CategoricalLoss, ContrastiveLoss, UtteranceLoss, SegmentLoss)
+CRITERIONS = {loss.__name__: loss for loss in _LOSSES}
 
 
 class Criterion(nn.Module):

@@ -24,6 +24,7 @@ class Data:
 
     Args:
         train_csv, dev_csv: a file or several.
+        vcc2018_file_path, vcc2016_file_path: the folders of the Voice Conversion Challenges, in place of csv files.
         wav_only: train on mean opinion scores, not on single ratings.
         mean_listener: ratings are followed by their mean as that of one listener more.
         padding_mode: of LDNet's batches in training.
@@ -32,6 +33,8 @@ class Data:
 
     train_csv: Any = None
     dev_csv: Any = None
+    vcc2018_file_path: str | None = None
+    vcc2016_file_path: str | None = None
     train_batch_size: Count = 16
     eval_batch_size: Count = 1
     num_workers: CountFromZero = 0

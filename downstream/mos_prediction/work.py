@@ -63,7 +63,7 @@ RUNS: Mapping[str, Callable] = {"inference": infer, "datastore": build_datastore
 
 
 def _by_predictor(expert: DownstreamExpert, context: RunContext, samples: list[Rating]) -> Predictions:
-    answers = [expert.answer([features], [sample]) for sample, features in _features(expert, context, samples)]
+    answers = [expert.answer(features, [sample]) for sample, features in _features(expert, context, samples)]
     uncertain = answers[0].log_variances is not None
     variances = [float(answer.log_variances) for answer in answers] if uncertain else None
     return Predictions(samples, [float(answer.scores) for answer in answers], variances)
@@ -79,7 +79,7 @@ def _by_nearest_domain(expert: DownstreamExpert, context: RunContext, samples: l
     store, answers, domains = _store(expert), [], []
     for sample, features in _features(expert, context, samples):
         (domain,), _ = nearest_domains(store, _pooled(features)[None])
-        answers.append(float(expert.answer([features], [replace(sample, domain=domain)]).scores))
+        answers.append(float(expert.answer(features, [replace(sample, domain=domain)]).scores))
         domains.append(str(domain))
     return Predictions(samples, answers, retrieved=domains)
 
@@ -109,7 +109,7 @@ def _evidence(
         raise ConfigError(f"k is {k}, and the datastore has {len(store.names)} utterances", f"{SOURCE}.inference")
     queries, predicted, classes = [], [], []
     for sample, features in _features(expert, context, samples):
-        answer = expert.answer([features], [sample])
+        answer = expert.answer(features, [sample])
         queries.append(_pooled(features))
         predicted.append(answer.scores[0].float())
         classes.append(answer.confidences[0].softmax(-1).mean(0))
@@ -148,14 +148,14 @@ def _names(samples: list[Rating]) -> list[str]:
     return [f"{sample.system}_{sample.sample}" for sample in samples]
 
 
-def _features(expert: DownstreamExpert, context: RunContext, samples: list[Rating]) -> Iterator[tuple[Rating, Tensor]]:
-    """Each sample with its (T, D) features, one by one, so that none depends on what else is in a batch."""
+def _features(expert: DownstreamExpert, context: RunContext, samples: list[Rating]) -> Iterator[tuple[Rating, list[Tensor]]]:
+    """Each sample with its (T, D) features, or those of its segments, one by one, so that none depends on what else is in a batch."""
     for sample in tqdm(samples, desc="inference", unit="file", dynamic_ncols=True):
         wav = torch.from_numpy(load(sample.wav_path, expert.settings.data.max_seconds))
         with torch.no_grad():
-            yield sample, context.extract([wav])[0]
+            yield sample, [context.extract([part])[0] for part in expert.heard(wav)]
 
 
-def _pooled(features: Tensor) -> Tensor:
-    """(T, D) -> (D,)."""
-    return features.float().mean(0)
+def _pooled(features: list[Tensor]) -> Tensor:
+    """(T_i, D) -> (D,)."""
+    return torch.cat(features).float().mean(0)

@@ -9,7 +9,7 @@ import yaml
 from tests.downstream.mos_prediction.layouts import override, rated_tones
 
 REPO = Path(__file__).resolve().parents[3]
-VARIANTS = ("sslmos", "listeners")
+VARIANTS = ("sslmos", "listeners", "segments")
 
 
 def prepare(place: Path, variant: str) -> dict[str, str]:
@@ -23,6 +23,13 @@ def prepare(place: Path, variant: str) -> dict[str, str]:
         expert["modelrc"] = {"model_type": "AlignNet", "model_params": {**model, "decoder_rnn_dim": 4, "decoder_dnn_dim": 4}}
         expert["lossrc"] = {"listener_score_criterions": expert["lossrc"]["mean_score_criterions"]}
         expert["datarc"]["wav_only"], expert["inference"] = False, {"domain_idx": 0}
+    if variant == "segments":
+        expert["modelrc"] = {"model_type": "MBNet", "model_params": {"projector_dim": 8}}
+        expert["lossrc"] = {
+            "mean_score_criterions": [{"criterion_type": "SegmentLoss"}],
+            "listener_score_criterions": [{"criterion_type": "UtteranceLoss"}],
+        }
+        expert["datarc"]["wav_only"] = False
     path = place / "config.yaml"
     path.write_text(yaml.safe_dump(config))
     return {"upstream": "fbank", "override": override(train, dev), "config": str(path), "split": "dev"}
