@@ -76,9 +76,7 @@ def name_of(command: dict) -> str:
 CASES = [
     command
     for command in COMMANDS
-    if (command["outputs"] or command["recipe"] in INTENDED)
-    and command["working_dir"] != "pooled"
-    and name_of(command) not in OF_A_LISTING
+    if (command["outputs"] or command["recipe"] in INTENDED) and command["working_dir"] != "pooled" and name_of(command) not in OF_A_LISTING
 ]
 
 
