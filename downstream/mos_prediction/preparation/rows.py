@@ -36,7 +36,7 @@ class Wishes:
     jobs: int = 1
 
 
-def rows_of_set(recipe: Recipe, rated: RatedSet, root: str, wishes: Wishes = Wishes()) -> list[Row]:  # noqa: B008 (frozen)
+def rows_of_set(recipe: Recipe, rated: RatedSet, root: str, wishes: Wishes = Wishes()) -> list[Row]:
     """All columns of all rows of a set, scores as text in Python's form.
 
     Args:
