@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from downstream.blocks.corpus_task import SOURCE
 from utility.errors import ConfigError, UnknownNameError
 from utility.metrics.mos import KEYS
-from utility.training.fields import Count, CountFromZero, check_fields, check_options, check_sections
+from utility.training.fields import Count, CountFromZero, NotNegative, check_fields, check_options, check_sections
 
 from .dataset import PADDINGS
 from .neighbours import WEIGHTINGS, K
@@ -74,6 +74,8 @@ class Inference:
         k, temperature, weighting: of naive_knn.
         bootstrap: samples for confidence intervals; 0 for none.
         domain_idx: the data set that recordings without one are taken for.
+        model_averaging: take the mean weights of the kept checkpoints.
+        meta_model: the file of ``-t stacking``: answers of all kept checkpoints go through that regression.
     """
 
     csv: str | None = None
@@ -86,6 +88,23 @@ class Inference:
     weighting: str = "negative_distance"
     bootstrap: CountFromZero = 0
     domain_idx: CountFromZero | None = None
+    model_averaging: bool = False
+    meta_model: str | None = None
+
+
+@dataclass(frozen=True)
+class Stacking:
+    """``stacking``: what ``-t stacking`` does.
+
+    Args:
+        csv: the set to fit on; by default the dev set of the training.
+        out: the file.
+        alpha: weight of the squared coefficients.
+    """
+
+    csv: str | None = None
+    out: str | None = None
+    alpha: NotNegative = 1.0
 
 
 @dataclass(frozen=True)
@@ -115,7 +134,8 @@ class Settings:
     losses: Mapping[str, Sequence[Mapping[str, Any]] | None]
     selection: Selection
     inference: Inference
-    store: Store = field(default_factory=Store)
+    store: Store
+    stacking: Stacking
 
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Settings:
@@ -133,10 +153,12 @@ class Settings:
             Selection(**(given.get("selection") or {})),
             Inference(**_filled(given.get("inference"))),
             Store(**_filled(given.get("datastore"))),
+            Stacking(**_filled(given.get("stacking"))),
         )
 
 
-SECTIONS = {"datarc": Data, "selection": Selection, "inference": Inference, "datastore": Store}
+SECTIONS = {"datarc": Data, "selection": Selection, "inference": Inference, "datastore": Store, "stacking": Stacking}
+OF_WORK = ("inference", "datastore", "stacking")
 MODEL_FIELDS = ("model_type", "model_params", "num_domains", "symbols", "categorical_step", "init")
 
 
@@ -148,9 +170,9 @@ def check_config(given: Mapping[str, Any]) -> None:
     """
     names = (*SECTIONS, "modelrc", "lossrc")
     check_fields(given, names, ("datarc", "modelrc", "lossrc"), source=SOURCE)
-    check_sections(given, names, source=SOURCE, null=("selection", "inference", "datastore"))
+    check_sections(given, names, source=SOURCE, null=("selection", *OF_WORK))
     for name, section in SECTIONS.items():
-        own = _filled(given.get(name)) if name in ("inference", "datastore") else given.get(name) or {}
+        own = _filled(given.get(name)) if name in OF_WORK else given.get(name) or {}
         check_fields(own, [f.name for f in fields(section)], source=f"{SOURCE}.{name}")
         check_options(section, own, source=f"{SOURCE}.{name}")
     check_fields(given["modelrc"], MODEL_FIELDS, ("model_type",), source=f"{SOURCE}.modelrc")
@@ -161,6 +183,8 @@ def check_config(given: Mapping[str, Any]) -> None:
     _known(f"{SOURCE}.inference.weighting", inference.weighting, WEIGHTINGS)
     if inference.np_inference_mode is not None:
         _known(f"{SOURCE}.inference.np_inference_mode", inference.np_inference_mode, NP_MODES)
+    if bool(inference.np_inference_mode) + inference.model_averaging + bool(inference.meta_model) > 1:
+        raise ConfigError("np_inference_mode, model_averaging and meta_model exclude each other", f"{SOURCE}.inference")
     if not inference.temperature > 0:
         raise ConfigError(f"temperature must be above 0, not {inference.temperature}", f"{SOURCE}.inference")
 

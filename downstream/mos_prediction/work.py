@@ -14,9 +14,10 @@ from tqdm import tqdm
 
 from downstream.blocks.corpus_task import SOURCE
 from downstream.interfaces import RunContext, Score
-from utility.errors import ConfigError
+from utility.errors import CheckpointError, ConfigError
+from utility.experiment import checkpoint as files
 
-from . import fusion
+from . import ensemble, fusion
 from .audio import load
 from .datastore import read_datastore, write_datastore
 from .neighbours import Datastore, naive_knn, nearest_domains, search
@@ -36,7 +37,10 @@ def infer(expert: DownstreamExpert, context: RunContext) -> Mapping[str, Score]:
     if settings.domain_idx is not None:
         samples = [replace(sample, domain=settings.domain_idx if sample.domain is None else sample.domain) for sample in samples]
     folder = Path(settings.outdir) if settings.outdir else context.results_dir / Path(settings.csv).stem
-    return write_report(folder, _MODES[settings.np_inference_mode](expert, context, samples), settings.bootstrap)
+    if settings.model_averaging:
+        context.take(ensemble.averaged(ensemble.members_of(expert.expdir)))
+    scored = _by_stack if settings.meta_model else _MODES[settings.np_inference_mode]
+    return write_report(folder, scored(expert, context, samples), settings.bootstrap)
 
 
 def build_datastore(expert: DownstreamExpert, context: RunContext) -> None:
@@ -59,7 +63,21 @@ def train_fusion(expert: DownstreamExpert, context: RunContext) -> None:
     print(f"nets of {len(samples)} training utterances in {path}")
 
 
-RUNS: Mapping[str, Callable] = {"inference": infer, "datastore": build_datastore, "fusion": train_fusion}
+def fit_stack(expert: DownstreamExpert, context: RunContext) -> None:
+    """Fits a ridge regression on the answers of all kept checkpoints to ``stacking.csv``."""
+    settings, members = expert.settings.stacking, ensemble.members_of(expert.expdir)
+    given = settings.csv or expert.datarc.get("dev_csv")
+    if not given:
+        raise ConfigError("field 'csv' is missing: the table to fit on", f"{SOURCE}.stacking")
+    samples = samples_of(read_tables([given] if isinstance(given, str) else given, f"{SOURCE}.stacking.csv"))
+    truth = np.array([sample.mean for sample in samples])
+    stack = ensemble.fit([path.name for path in members], _answers_of(expert, context, members, samples), truth, settings.alpha)
+    path = Path(settings.out) if settings.out else expert.expdir / "meta_model.pkl"
+    ensemble.save_stack(path, stack)
+    print(f"a regression on the answers of {len(members)} checkpoints in {path}")
+
+
+RUNS: Mapping[str, Callable] = {"inference": infer, "datastore": build_datastore, "fusion": train_fusion, "stacking": fit_stack}
 
 
 def _by_predictor(expert: DownstreamExpert, context: RunContext, samples: list[Rating]) -> Predictions:
@@ -67,6 +85,23 @@ def _by_predictor(expert: DownstreamExpert, context: RunContext, samples: list[R
     uncertain = answers[0].log_variances is not None
     variances = [float(answer.log_variances) for answer in answers] if uncertain else None
     return Predictions(samples, [float(answer.scores) for answer in answers], variances)
+
+
+def _by_stack(expert: DownstreamExpert, context: RunContext, samples: list[Rating]) -> Predictions:
+    stack = ensemble.read_stack(Path(expert.settings.inference.meta_model))
+    members = [expert.expdir / name for name in stack.members]
+    if missing := [path for path in members if not path.is_file()]:
+        raise CheckpointError(f"the regression is of {missing[0].name}, which is not in {expert.expdir} any more; run -t stacking again")
+    return Predictions(samples, stack(_answers_of(expert, context, members, samples)).tolist())
+
+
+def _answers_of(expert: DownstreamExpert, context: RunContext, members: list[Path], samples: list[Rating]) -> np.ndarray:
+    """(Q, members)."""
+    columns = []
+    for path in members:
+        context.take(files.load(path))
+        columns.append(_by_predictor(expert, context, samples).answers)
+    return np.array(columns).T
 
 
 def _by_neighbours(expert: DownstreamExpert, context: RunContext, samples: list[Rating]) -> Predictions:
