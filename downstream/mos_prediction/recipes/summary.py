@@ -69,9 +69,7 @@ def headline_key(name: str, measure: str = "SRCC", all_utt: bool = False) -> str
     return f"{'utt' if all_utt or kinds().get(name) == 'distorted' else 'sys'}_{measure}"
 
 
-def best_scores(
-    models: Mapping[str, Mapping[str, Metrics]], measure: str = "SRCC", all_utt: bool = False
-) -> dict[str, tuple[float, float]]:
+def best_scores(models: Mapping[str, Results], measure: str = "SRCC", all_utt: bool = False) -> dict[str, tuple[float, float]]:
     """Best-score difference and ratio of each model.
 
     For each test set the best of these models counts as 0 and as 1: the difference is the mean over sets of a model's score minus the
