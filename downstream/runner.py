@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext, suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from utility.errors import UsageError
 from utility.experiment.checkpoint import prune
 from utility.experiment.experiment import Experiment
 from utility.experiment.folder import time_tag
-from utility.experiment.trackers import Tracker, import_mlflow
+from utility.experiment.mlflow_run import MlflowRun, require_mlflow
+from utility.experiment.trackers import Tracker
 from utility.training.distributed import Team
 from utility.training.seeding import Stream, seed_everything
 from utility.training.signals import StopRequest
@@ -62,7 +64,7 @@ class Runner:
             self._say(f"[Runner] - training is complete already, at step {trainer.progress.step} in {self.experiment.folder.path}")
             return 0
         if self.experiment.runner.mlflow:
-            import_mlflow()  # before anything is changed
+            require_mlflow()  # before anything is changed
         with closing(self._prepare_folder()) as tracker:
             trainer.run(tracker)
         where = f"in {self.experiment.folder.path}"
@@ -101,7 +103,17 @@ class Runner:
                 self._say(f"[Runner] - {summary(evaluated)} | {self.experiment.results_dir / result_name(evaluated)}")
             finally:  # printed where nothing can be written, and written where nobody reads
                 write_result(evaluated, self.experiment, pipeline, self.experiment.checkpoint)
+            self._track(evaluated)
         return 0
+
+    def _track(self, evaluated: Evaluated) -> None:
+        """MLflow gets the scores as well, under the names of the evaluation; where it is not installed it gets nothing."""
+        store = self.experiment.runner.mlflow_store
+        if store is None or find_spec("mlflow") is None:
+            return
+        with closing(MlflowRun(self.experiment.folder.path, store)) as run:
+            for name, score in evaluated.outcome.scores.items():
+                run.log(f"{evaluated.split}.{name}", score.value, evaluated.step)
 
     def inference(self) -> int:
         """Answers for the recordings of ``-t``; returns the exit status."""
@@ -134,7 +146,8 @@ class Runner:
         model_config = experiment.args["upstream_model_config"]
         if model_config and not experiment.resumes and Path(model_config).is_file():
             experiment.folder.backup(Path(model_config), tag)
-        return Tracker(experiment.folder.path, experiment.runner.tensorboard, experiment.runner.mlflow, step if experiment.resumes else 0)
+        store = experiment.runner.mlflow_store
+        return Tracker(experiment.folder.path, experiment.runner.tensorboard, store, step if experiment.resumes else 0)
 
     def _run_work(self, pipeline: Pipeline, name: str) -> Evaluated:
         """The task's own work, by the leader alone: two processes would write the same files."""

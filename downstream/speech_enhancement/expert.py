@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from downstream.blocks.corpus_task import CorpusTask
 from downstream.blocks.enhancement.dataset import load_pair, pair_loader
 from downstream.blocks.enhancement.losses import build_loss
 from downstream.blocks.enhancement.pairs import PairedFiles
+from downstream.blocks.enhancement.recordings import Opened
+from downstream.blocks.enhancement.scoring import improvements, measure
 from downstream.interfaces import Outcome, RunContext, Score
 from utility.audio.stft import Stft
 from utility.errors import UsageError
@@ -27,12 +30,11 @@ from .estimation import Estimator
 from .models.registry import build_model, load_weights
 from .operations import RUNS
 from .progress import Progress
-from .recordings import Opened
 from .regularisation import ActivationPenalty
-from .scoring import improvements, measure
 from .settings import SOURCE, Settings
 
 UPSTREAMS = ("stft_mag", "waveform")
+SNAPSHOT = Path("training_logs/training_snapshot.pth")
 TASK = Path(__file__).resolve().parent.name
 
 
@@ -91,7 +93,21 @@ class DownstreamExpert(CorpusTask):
         self._written: set[str] = set()
         if self.mode == "evaluate" and not (kwargs.get("past_exp") or kwargs.get("init_ckpt")):
             self._take_weights()
+            self.trains = not any(self.checked.model.get(name) for name in ("state_dict_path", "onnx_path"))  # these are what is evaluated
+        limit = (downstream_expert.get("general") or {}).get("gpu_memory_limit")
+        if limit is not None and torch.cuda.is_available():
+            torch.cuda.set_per_process_memory_fraction(float(limit))
         self.read_ahead()
+
+    def after_save(self, path: Path, global_step: int) -> None:
+        """``training_logs/training_snapshot.pth`` leads to the newest checkpoint, as ``training.snapshot_path`` of the zoo names it."""
+        if path.name.startswith("states-"):
+            link = self.expdir / SNAPSHOT
+            link.parent.mkdir(exist_ok=True)
+            fresh = link.with_name(f".{link.name}.tmp-{os.getpid()}")
+            fresh.unlink(missing_ok=True)
+            fresh.symlink_to(Path("..") / path.name)
+            fresh.replace(link)
 
     def _take_weights(self) -> None:
         if path := self.checked.model.get("state_dict_path"):
@@ -223,7 +239,8 @@ class DownstreamExpert(CorpusTask):
     def inference(self, features: list[Tensor], names: list[str]) -> list[dict[str, Any]]:
         """Writes the enhanced recording into ``enhanced/`` of the results, at its own rate and with its own channels."""
         opened, key = self._opened, free_key(names[0], self._written)
-        samples = opened.enhanced(self.enhance, self.sample_rate, self.stft.window.device)
+        channels = [self.enhance(channel.to(self.stft.window.device)) for channel in opened.channels(self.sample_rate)]
+        samples = opened.restored(channels, self.sample_rate)
         answer = opened.write(samples, self.results_dir / "enhanced" / f"{key}.wav", self.checked.inference.get("spectrograms", False))
         self._written.add(key)
         return [answer]

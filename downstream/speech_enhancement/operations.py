@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from downstream.interfaces import RunContext, Score
+from downstream.speech_enhancement.deployment import deploy
 from downstream.speech_enhancement.evaluation import evaluate, write
 from downstream.speech_enhancement.masking import Mask, mask_of
 from downstream.speech_enhancement.onnx import benchmark, streamed
@@ -118,7 +119,7 @@ def run_benchmark(expert: Any, context: RunContext) -> Scores:
     path = _given(expert) or (static if static.is_file() else export_float(expert, context))
     options = section_of(Benchmarking, expert.settings, "benchmarking")
     tool = (expert.settings.get("tools") or {}).get("stedgeai") or {}
-    return benchmark.run(path, expert.stft.options, options, tool, context.results_dir)
+    return benchmark.run(path, expert.stft.options, options, tool, context.results_dir / "benchmark")
 
 
 def run_stream(expert: Any, context: RunContext) -> Scores:
@@ -136,9 +137,7 @@ def run_stream(expert: Any, context: RunContext) -> Scores:
 
 def run_deploy(expert: Any, context: RunContext) -> Scores | None:
     """``-t deploy``: what a device needs beside the int8 file."""
-    from downstream.speech_enhancement import deployment
-
-    return deployment.deploy(expert, context)
+    return deploy(expert, context)
 
 
 RUNS: dict[str, Callable[[Any, RunContext], Scores | None]] = {

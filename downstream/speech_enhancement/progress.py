@@ -110,7 +110,7 @@ def draw(rows: Sequence[Mapping[str, float | None]], path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # here, because it takes a second to import
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(12, 15), layout="constrained")
+    figure = Figure(figsize=(12, 15))
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(3, 2)
     for number, (columns, title) in enumerate(_PANELS):

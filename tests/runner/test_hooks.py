@@ -57,6 +57,12 @@ def test_memory_after_save_and_versions(train, tmp_path):
     assert result["config"]["runner"]["total_steps"] == 6
 
 
+def test_weights_within_a_range_after_each_update(train, tmp_path):
+    assert train(most=0.9, runner={"save_step": 1, "max_keep": 6}) == 0
+    for step in range(1, 7):
+        assert load(tmp_path / f"run/states-{step}.ckpt")["Downstream"]["scale"].item() <= 0.9
+
+
 def test_own_parameter_groups(train, tmp_path):
     assert train(groups=True) == 0
     groups = load(tmp_path / "run" / "states-6.ckpt")["Optimizer"]["param_groups"]

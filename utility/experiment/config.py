@@ -14,6 +14,7 @@ from utility.errors import ConfigError, nearest
 from utility.experiment.command_line import option_names
 from utility.experiment.dialect import Loader
 from utility.experiment.literal import parse_literal
+from utility.experiment.mlflow_run import Store
 
 SECTIONS = ("runner", "optimizer", "scheduler", "specaug", "upstream_options", "downstream_expert")
 GIVEN_BY_THE_RUNNER = ("upstream_dim", "upstream_rate")
@@ -95,6 +96,7 @@ class RunnerConfig:
         compile: pass the models through torch.compile.
         threads: of the math library; None: from the machine.
         mlflow, tensorboard: trackers.
+        mlflow_uri, mlflow_experiment: MLflow's store and the name of the experiment there; None: MLflow's defaults.
         feature_store: folder in which the states of a frozen upstream are kept, or None; ``--feature_store`` wins over it.
         feature_store_dtype: ``"fp32"`` or ``"fp16"``, of what is kept.
         feature_store_gb: 10^9 bytes that the folder may hold.
@@ -119,10 +121,17 @@ class RunnerConfig:
     compile: bool = False
     threads: int | None = None
     mlflow: bool = False
+    mlflow_uri: str | None = None
+    mlflow_experiment: str | None = None
     tensorboard: bool = True
     feature_store: str | None = None
     feature_store_dtype: str = "fp32"
     feature_store_gb: float = 100.0
+
+    @property
+    def mlflow_store(self) -> Store | None:
+        """Where MLflow keeps this run; None without MLflow."""
+        return Store(self.mlflow_uri, self.mlflow_experiment) if self.mlflow else None
 
 
 def _number(value: Any) -> int | float:
@@ -208,6 +217,8 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "evaluate_ratio": _share,
     "eval_dataloaders": _splits,
     "amp": _amp,
+    "mlflow_uri": _text,
+    "mlflow_experiment": _text,
     "feature_store": _folder,
     "feature_store_dtype": _stored_type,
     "feature_store_gb": _positive,

@@ -15,7 +15,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from utility.errors import MissingDependencyError, ToolkitError
+from utility.errors import ToolkitError
+from utility.experiment.mlflow_run import MlflowRun, Store
 
 METRICS = "metrics.jsonl"
 WALL_CLOCK_FIELDS = ("time",)
@@ -27,17 +28,15 @@ class Tracker:
     Args:
         folder: the experiment folder; None collects the scalars only.
         tensorboard: write an event file into the folder.
-        mlflow: also log to MLflow's default store.
+        mlflow: also log to this store of MLflow's.
         step: the step that the run starts from; later events of an earlier, killed run are hidden by TensorBoard.
     """
 
-    def __init__(self, folder: Path | None = None, tensorboard: bool = False, mlflow: bool = False, step: int = 0):
+    def __init__(self, folder: Path | None = None, tensorboard: bool = False, mlflow: Store | None = None, step: int = 0):
         self.scalars: dict[str, float] = {}
-        self._mlflow = import_mlflow() if folder and mlflow else None
+        self._mlflow = MlflowRun(folder, mlflow) if folder and mlflow else None
         self._metrics = (folder / METRICS).open("a", encoding="utf-8") if folder else None
         self._writer = _event_writer(folder, step) if folder and tensorboard else None
-        if self._mlflow is not None:
-            self._mlflow.start_run(run_name=folder.name)
 
     def add_scalar(self, tag: str, scalar_value: Any, global_step: int | None = None, *args: Any, **kwargs: Any) -> None:
         """Logs one number; a tensor of one element is a number."""
@@ -46,7 +45,7 @@ class Tracker:
         if self._writer is not None:
             self._writer.add_scalar(tag, value, global_step, *args, **kwargs)
         if self._mlflow is not None:
-            self._mlflow.log_metric(tag.replace("/", "."), value, step=global_step or 0)
+            self._mlflow.log(tag, value, global_step or 0)
 
     def __getattr__(self, name: str) -> Any:
         """TensorBoard's other ``add_*`` methods, which do nothing where no event file is written."""
@@ -100,26 +99,13 @@ class Tracker:
         if self._writer is not None:
             self._writer.close()
         if self._mlflow is not None:
-            self._mlflow.end_run()
+            self._mlflow.close()
 
 
 def _event_writer(folder: Path, step: int) -> Any:
     from torch.utils.tensorboard import SummaryWriter
 
     return SummaryWriter(str(folder), purge_step=step + 1)
-
-
-def import_mlflow() -> Any:
-    """The module.
-
-    Raises:
-        MissingDependencyError: it is not installed.
-    """
-    try:
-        import mlflow
-    except ImportError as error:
-        raise MissingDependencyError("mlflow", "runner.mlflow: true") from error
-    return mlflow
 
 
 def _ignore(*args: Any, **kwargs: Any) -> None:

@@ -33,7 +33,7 @@ def load_pair(pair: PairedFiles, sample_rate: int, least_samples: int = 1) -> tu
     for path in (pair.noisy, pair.clean):
         if (rate := audio_info(path).sample_rate) < sample_rate:
             raise DataError(
-                f"audio file {path} is at {rate} Hz, below the {sample_rate} Hz of preprocessing.sample_rate: "
+                f"audio file {path} is at {rate} Hz, below the {sample_rate} Hz of the task: "
                 f"it has nothing above {rate // 2} Hz to learn from"
             )
     noisy, clean = (load_audio(path, sample_rate) for path in (pair.noisy, pair.clean))

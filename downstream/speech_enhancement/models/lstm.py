@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from utility.training.fields import Count, Part
 
+State = tuple[Tensor, Tensor]
 FLOOR = 1e-4  # of magnitudes, before the logarithm
 
 
@@ -29,8 +30,12 @@ class ConvLSTMDenoiser(nn.Module):
 
     def forward(self, magnitudes: Tensor) -> Tensor:
         """(B, F, T) -> (B, F, T)."""
-        states, _ = self.lstm_block(self.conv_block_1(magnitudes).transpose(1, 2))
-        return torch.sigmoid(self.conv_3(self.conv_block_2(states.transpose(1, 2))))
+        return self.step(magnitudes, None)[0]
+
+    def step(self, magnitudes: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """The next frames (B, F, n), after those that the state (None: none) comes from, -> their mask and the next state."""
+        states, state = self.lstm_block(self.conv_block_1(magnitudes).transpose(1, 2), state)
+        return torch.sigmoid(self.conv_3(self.conv_block_2(states.transpose(1, 2)))), state
 
 
 class LSTMDenoiser(nn.Module):
@@ -59,8 +64,12 @@ class LSTMDenoiser(nn.Module):
 
     def forward(self, magnitudes: Tensor) -> Tensor:
         """(B, F, T) -> (B, F, T)."""
-        states, _ = self.lstm(self.norm((magnitudes + FLOOR).log().transpose(1, 2)))
-        return torch.sigmoid(self.mask(states)).transpose(1, 2)
+        return self.step(magnitudes, None)[0]
+
+    def step(self, magnitudes: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """The next frames, as :meth:`ConvLSTMDenoiser.step`; only of a network of one direction are they those of the whole."""
+        states, state = self.lstm(self.norm((magnitudes + FLOOR).log().transpose(1, 2)), state)
+        return torch.sigmoid(self.mask(states)).transpose(1, 2), state
 
 
 def conv_norm(channels: int, out_channels: int) -> nn.Sequential:

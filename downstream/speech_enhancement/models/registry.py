@@ -15,11 +15,12 @@ from utility.errors import CheckpointError, ConfigError
 from utility.experiment.plugins import load_class
 from utility.training.fields import check_fields, check_name, check_options, keywords_of
 
+from .band_gru import BandGRU
 from .lstm import ConvLSTMDenoiser, LSTMDenoiser
 from .tcnn import STFTTCNN
 
 CUSTOM = "Custom"
-MODELS: dict[str, type[nn.Module]] = {model.__name__: model for model in (STFTTCNN, ConvLSTMDenoiser, LSTMDenoiser)}
+MODELS: dict[str, type[nn.Module]] = {model.__name__: model for model in (STFTTCNN, ConvLSTMDenoiser, LSTMDenoiser, BandGRU)}
 _CHANNELS = ("in_channels", "out_channels")
 
 

@@ -19,11 +19,11 @@ from downstream.speech_enhancement.onnx.options import Benchmarking
 from downstream.speech_enhancement.onnx.session import OnnxMask
 from utility.audio.stft import StftOptions
 
-REPORT = "benchmark.json"
+REPORT = "report.json"
 
 
 def run(path: Path, stft: StftOptions, options: Benchmarking, tool: Mapping[str, Any], folder: Path) -> dict[str, Score]:
-    """Measures, writes ``benchmark.json`` into ``folder`` and returns the figures.
+    """Measures, writes ``report.json`` into ``folder`` and returns the figures.
 
     Args:
         path: the ONNX file; one of dynamic length is given a second.

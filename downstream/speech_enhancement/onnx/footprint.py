@@ -24,7 +24,7 @@ class Footprint:
 
     Args:
         frames: T of the clip.
-        parameters: weights and biases, without scales and zero points.
+        parameters: weights and biases, without scales and zero points; equal ones are stored once.
         weight_bytes: of everything that the file holds as constant tensors.
         macs: multiplications with addition of convolutions, matrix products and recurrent layers; padding counts.
         peak_bytes: most bytes of activations that live at one time, without operations in place; what is quantised counts one byte.
@@ -51,7 +51,7 @@ def footprint(path: Path, bins: int, frames: int) -> Footprint:
     return Footprint(
         frames=frames,
         parameters=sum(weight.size for weight in counted),
-        weight_bytes=sum(weight.nbytes for weight in weights.values()),
+        weight_bytes=sum(weight.nbytes for weight in weights.values()) + _constants(model.graph),
         macs=sum(_macs(node, {name: tensor.shape for name, tensor in {**weights, **tensors}.items()}) for node in model.graph.node),
         peak_bytes=_peak(model.graph, {name: tensor.nbytes for name, tensor in tensors.items()}),
     )
@@ -70,6 +70,12 @@ def _tensors(model: onnx.ModelProto, clip: np.ndarray) -> dict[str, np.ndarray]:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(shown.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return {entry: clip, **dict(zip(names, session.run(names, {entry: clip}), strict=True))}
+
+
+def _constants(graph: onnx.GraphProto) -> int:
+    """Bytes of tables, such as filters that are not trained, which stand in the graph itself."""
+    tensors = [entry.t for node in graph.node if node.op_type == "Constant" for entry in node.attribute if entry.name == "value"]
+    return sum(numpy_helper.to_array(tensor).nbytes for tensor in tensors if tensor.data_type == onnx.TensorProto.FLOAT)
 
 
 def _macs(node: onnx.NodeProto, shapes: Mapping[str, tuple[int, ...]]) -> int:

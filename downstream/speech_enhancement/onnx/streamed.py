@@ -13,36 +13,44 @@ from torch import Tensor, nn
 
 from downstream.interfaces import Score
 from downstream.speech_enhancement.masking import Mask, enhance
-from downstream.speech_enhancement.onnx.streaming import Masks, PatchMasks, StepMasks, Streamer, lookahead
+from downstream.speech_enhancement.onnx.streaming import Masks, PatchMasks, StepMasks, Streamer, reach
 from utility.audio.stft import Stft
+from utility.errors import ToolkitError
 
 log = logging.getLogger(__name__)
+
+_MOST = 400  # frames
 
 
 def masks_of(model: nn.Module, mask: Mask, bins: int, patch: int | None, ahead: int | None) -> Callable[[], Masks]:
     """What makes the masks of one recording, of a fresh one at each call.
 
-    A network with a method ``step`` (frame, state or None -> mask, state) is run frame by frame, unless patches are asked for.
+    A network that sees nothing of the future and has a method ``step`` (frame (1, F, 1), state or None -> mask, state) is run frame by
+    frame; others on windows.
 
     Args:
         model: the network.
         mask: the same one as a function, any length.
         bins: F.
-        patch: frames of an advance; one frame, or with a network that sees the future as many as it sees, by default.
+        patch: frames of an advance; as many as the network sees of the future, one at least, by default.
         ahead: frames of the future that it gets; all that it sees by default.
+
+    Raises:
+        ToolkitError: the network remembers so much that windows are out of the question.
     """
-    if patch is None and hasattr(model, "step"):
+    before, after = reach(mask, bins, _MOST)
+    if not after and hasattr(model, "step"):
         return lambda: StepMasks(stepping(model))
-    seen = lookahead(mask, bins)
+    if max(before, after) >= _MOST:
+        raise ToolkitError(f"{type(model).__name__} sees {_MOST} frames and more, and has no method step, by which it could be streamed")
     if ahead is None:
-        ahead = seen
-    elif ahead < seen:
+        ahead = after
+    elif ahead < after:
         log.warning(
-            "the network sees %d frames of the future and gets %d (lookahead_frames): its masks are not those of whole recordings",
-            seen,
-            ahead,
+            "the network sees %d frames of the future and gets %d (lookahead_frames): other masks than of whole recordings", after, ahead
         )
-    return lambda: PatchMasks(mask, patch or max(1, seen), ahead)
+        before = min(before, ahead)
+    return lambda: PatchMasks(mask, patch or max(1, after), ahead, before)
 
 
 def stepping(model: nn.Module) -> Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]:
@@ -56,7 +64,9 @@ def stepping(model: nn.Module) -> Callable[[np.ndarray, Any], tuple[np.ndarray, 
     return step
 
 
-def measure(waves: Iterable[Tensor], stft: Stft, mask: Mask, fresh: Callable[[], Masks]) -> dict[str, Score]:
+def measure(
+    waves: Iterable[Tensor], stft: Stft, mask: Mask, fresh: Callable[[], Masks], clock: Callable[[], float] = time.perf_counter
+) -> dict[str, Score]:
     """Feeds waveforms hop by hop.
 
     Args:
@@ -64,6 +74,7 @@ def measure(waves: Iterable[Tensor], stft: Stft, mask: Mask, fresh: Callable[[],
         stft: the transform.
         mask: the network, for whole recordings.
         fresh: as :func:`masks_of` returns it.
+        clock: seconds.
 
     Returns:
         ``delay`` in ms, ``real_time_factor`` of everything from samples to samples, ``difference`` (largest, of samples in -1..1).
@@ -71,11 +82,11 @@ def measure(waves: Iterable[Tensor], stft: Stft, mask: Mask, fresh: Callable[[],
     spent = heard = 0.0
     worst, hop, rate = 0.0, stft.options.hop_length, stft.options.sample_rate
     for wave in waves:
-        samples, start = wave.numpy(), time.perf_counter()
+        samples, start = wave.numpy(), clock()
         streamer = Streamer(stft, fresh())
         pieces = [streamer.feed(samples[begin : begin + hop]) for begin in range(0, len(samples), hop)]
         found = np.concatenate([*pieces, streamer.finish()])
-        spent, heard = spent + time.perf_counter() - start, heard + len(samples) / rate
+        spent, heard = spent + clock() - start, heard + len(samples) / rate
         worst = max(worst, float(np.abs(found - enhance(wave, stft, mask)).max(initial=0)))
     return {
         "delay": Score(1000 * Streamer(stft, fresh()).delay / rate, False, "ms"),

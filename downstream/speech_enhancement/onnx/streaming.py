@@ -33,27 +33,29 @@ class Masks(Protocol):
 
 
 class PatchMasks:
-    """The network on windows of P + 2 L frames, of which the P in the middle count.
+    """The network on windows of P frames, with H frames before them and L after them, whose masks do not count.
 
-    Where the network takes any length, the windows of the ends have no frames beyond the recording, so that L frames to each side, if the
-    network looks no further, give what the whole recording gives. A network of a fixed length gets zeros there, which it takes for frames.
+    Where the network takes any length, the windows of the ends have no frames beyond the recording, so that H and L frames, if the network
+    looks no further, give what the whole recording gives. A network of a fixed length gets zeros there, which it takes for frames.
 
     Args:
         mask: (1, F, T) -> (1, F, T).
         patch: P, frames of an advance.
         lookahead: L.
-        fixed: the network takes P + 2 L frames only.
+        history: H; L by default.
+        fixed: the network takes H + P + L frames only.
     """
 
-    def __init__(self, mask: Mask, patch: int, lookahead: int, fixed: bool = False):
+    def __init__(self, mask: Mask, patch: int, lookahead: int, history: int | None = None, fixed: bool = False):
         self.delay = lookahead + patch - 1
         self._mask, self._patch, self._ahead, self._fixed = mask, patch, lookahead, fixed
+        self._history = lookahead if history is None else history
         self._frames: np.ndarray | None = None
         self._past = 0  # frames in front whose masks are out
 
     def push(self, magnitudes: np.ndarray) -> np.ndarray:
         if self._frames is None:
-            self._past = self._ahead if self._fixed else 0
+            self._past = self._history if self._fixed else 0
             self._frames = np.zeros((len(magnitudes), self._past), np.float32)
         self._frames = np.concatenate([self._frames, magnitudes], axis=1)
         found = [np.zeros((len(magnitudes), 0), np.float32)]
@@ -77,7 +79,7 @@ class PatchMasks:
         """The masks of up to ``count`` frames after those that are out."""
         stop = self._past + count
         masks = self._mask(self._frames[None, :, : stop + self._ahead])[0, :, self._past : stop]
-        gone = max(0, stop - self._ahead)
+        gone = max(0, stop - self._history)
         self._frames, self._past = self._frames[:, gone:], stop - gone
         return masks
 
@@ -183,19 +185,24 @@ class Streamer:
         return samples[early:]
 
 
-def lookahead(mask: Mask, bins: int, most: int = 400) -> int:
-    """Frames of the future that change a mask, by trying: one frame is changed, and the earliest mask that differs is looked for.
+def reach(mask: Mask, bins: int, most: int = 400) -> tuple[int, int]:
+    """Frames before and after one that change its mask, by trying: one frame is changed, and the masks that differ are looked for.
+
+    What a recurrent network has forgotten so far that no bit of a mask changes does not count.
 
     Args:
         mask: a float network that takes any length.
         bins: F.
         most: frames that are looked at; a network that sees further, or all, has this figure.
     """
-    rng, found = np.random.default_rng(0), 0
-    for _ in range(_PROBES):
-        clip = np.abs(rng.normal(size=(1, bins, most + 1))).astype(np.float32)
-        other = clip.copy()
-        other[..., most] += 10 * np.abs(rng.normal(size=bins)).astype(np.float32)
-        differs = np.flatnonzero((mask(clip) != mask(other)).any(axis=(0, 1)))
-        found = max(found, most - int(differs[0]) if len(differs) else 0)
-    return found
+    before = after = 0
+    for probe in range(_PROBES):
+        for changed in (0, most):
+            rng = np.random.default_rng([probe, changed])
+            clip = np.abs(rng.normal(size=(1, bins, most + 1))).astype(np.float32)
+            other = clip.copy()
+            other[..., changed] += 10 * np.abs(rng.normal(size=bins)).astype(np.float32)
+            differs = np.flatnonzero((mask(clip) != mask(other)).any(axis=(0, 1)))
+            if len(differs):
+                before, after = max(before, int(differs[-1]) - changed), max(after, changed - int(differs[0]))
+    return before, after

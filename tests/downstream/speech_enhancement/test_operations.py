@@ -221,7 +221,7 @@ def test_benchmark(expert: Enhancer, monkeypatch):
     assert of_int8["parameters"] == of_float["parameters"]
     assert of_int8["weights"] < of_float["weights"] / 2
     assert of_int8["macs"] == pytest.approx(of_float["macs"] * 40 / 100)
-    report = json.loads((context_of(expert).results_dir / "benchmark.json").read_text())
+    report = json.loads((context_of(expert).results_dir / "benchmark" / "report.json").read_text())
     assert (report["frames"], report["quantized"], report["stedgeai"]) == (40, True, None)
     assert OnnxMask(Path(report["file"]), 257).frames == 40
     assert report["real_time_factor"] == pytest.approx(report["latency_seconds"] / 0.4)

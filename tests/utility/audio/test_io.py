@@ -10,7 +10,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utility.audio.io import AUDIO_EXTENSIONS, audio_info, find_audio, load_audio, resample, save_audio
+from utility.audio.io import AUDIO_EXTENSIONS, audio_info, find_audio, load_audio, load_channels, resample, save_audio
 from utility.errors import DataError
 
 # Two tones, on which the lossy formats stay close.
@@ -141,6 +141,18 @@ def test_a_wav_from_a_pipe_knows_no_size(tmp_path: Path, size: int):
     else:  # libsndfile reads none of its samples
         with pytest.raises(DataError, match="holds no samples"):
             load_audio(path)
+
+
+def test_all_channels_at_their_own_rate(tmp_path: Path):
+    save_audio(tmp_path / "a.wav", STEREO, 44100, "FLOAT")
+    samples, rate = load_channels(tmp_path / "a.wav")
+    assert rate == 44100
+    np.testing.assert_array_equal(samples, STEREO.astype(np.float32))
+    save_audio(tmp_path / "b.wav", STEREO[:, 0], 8000, "FLOAT")
+    assert load_channels(tmp_path / "b.wav")[0].shape == (len(STEREO), 1)
+    soundfile.write(tmp_path / "c.wav", np.full((4, 2), np.nan), 8000, subtype="FLOAT")
+    with pytest.raises(DataError, match="NaN or infinite"):
+        load_channels(tmp_path / "c.wav")
 
 
 def test_what_cannot_be_written_is_refused(tmp_path: Path):

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain, islice
-from multiprocessing import get_context
+from multiprocessing import get_all_start_methods, get_context
+from multiprocessing.context import BaseContext
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -56,7 +57,7 @@ def score_pairs(pairs: Iterable[Pair], rate: int, names: Sequence[str], processe
         for pair in chain(first, pairs):
             yield _score(pair, rate, names)
         return
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_begin)
+    pool = ProcessPoolExecutor(processes, mp_context=_context(), initializer=_begin)
     with pool, cancelling(pool):
         waiting: deque[Future] = deque()
         for pair in chain(first, pairs):
@@ -79,6 +80,15 @@ def _begin() -> None:
     """A process of the pool leaves signals to its parent and computes with one thread."""
     leave_to_the_main_process()
     threadpool_limits(1)
+
+
+def _context() -> BaseContext:
+    """Processes come from a server that has the packages loaded, so that only the first pool of a run waits for them."""
+    if "forkserver" not in get_all_start_methods():
+        return get_context("spawn")
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["__main__", "utility.metrics.enhancement", "pystoi", "pesq"])
+    return context
 
 
 def _cores() -> int:

@@ -128,7 +128,7 @@ def test_waveforms_of_a_pair(pair, tmp_path):
 
 
 def test_waveforms_that_are_refused(pair, tmp_path):
-    with pytest.raises(DataError, match=r"at 16000 Hz, below the 48000 Hz of preprocessing\.sample_rate"):
+    with pytest.raises(DataError, match=r"at 16000 Hz, below the 48000 Hz of the task"):
         load_pair(pair, 48000)
     with pytest.raises(DataError, match="16000 samples at 16000 Hz, fewer than a window of 16001"):
         load_pair(pair, 16000, 16001)

@@ -14,9 +14,10 @@ from downstream.speech_enhancement.models.tcnn import STFTTCNN
 from downstream.speech_enhancement.onnx.export import export
 from downstream.speech_enhancement.onnx.overlap import overlap_add
 from downstream.speech_enhancement.onnx.session import OnnxMask
-from downstream.speech_enhancement.onnx.streaming import PatchMasks, StepMasks, Streamer, lookahead
+from downstream.speech_enhancement.onnx.streamed import masks_of
+from downstream.speech_enhancement.onnx.streaming import PatchMasks, StepMasks, Streamer, reach
 from utility.audio.stft import Stft, StftOptions
-from utility.errors import ConfigError
+from utility.errors import ConfigError, ToolkitError
 
 SMALL = StftOptions(n_fft=64, hop_length=20, win_length=50)
 
@@ -73,7 +74,7 @@ def test_other_transforms(options: StftOptions):
 
 def test_too_little_lookahead_differs(net: nn.Module):
     given, stft, mask = wave(3000), Stft(SMALL), mask_of(net)
-    assert lookahead(mask, 33, 40) == 6
+    assert reach(mask, 33, 40) == (6, 6)
     found = streamed(given.numpy(), Streamer(stft, PatchMasks(mask, 4, 3)), 100)
     assert np.abs(found - enhance(given, stft, mask)).max() > 1e-4
 
@@ -112,7 +113,7 @@ class Causal(nn.Module):
 def test_frame_by_frame():
     torch.manual_seed(0)
     model, stft, given = Causal(), Stft(SMALL), wave(2000)
-    assert lookahead(mask_of(model), 33, 40) == 0
+    assert reach(mask_of(model), 33, 40) == (40, 0)
 
     def step(frame: np.ndarray, state: tuple | None) -> tuple[np.ndarray, tuple]:
         with torch.no_grad():
@@ -122,6 +123,35 @@ def test_frame_by_frame():
     streamer = Streamer(stft, StepMasks(step))
     assert streamer.delay == 50
     np.testing.assert_allclose(streamed(given.numpy(), streamer, 20), enhance(given, stft, mask_of(model)), atol=1e-6)
+
+
+class Backwards(nn.Module):
+    """Sees two frames of the past and one of the future."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv1d(33, 33, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(nn.functional.pad(x, (2, 1))).sigmoid()
+
+
+def test_history_and_lookahead_apart():
+    torch.manual_seed(0)
+    stft, mask, given = Stft(SMALL), mask_of(Backwards()), wave(1000)
+    assert reach(mask, 33, 40) == (2, 1)
+    whole = enhance(given, stft, mask)
+    np.testing.assert_allclose(streamed(given.numpy(), Streamer(stft, PatchMasks(mask, 1, 1, 2)), 20), whole, atol=1e-6)
+    assert np.abs(streamed(given.numpy(), Streamer(stft, PatchMasks(mask, 1, 1, 1)), 20) - whole).max() > 1e-4
+
+
+def test_a_long_memory_needs_steps():
+    class Sum(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.cumsum(-1)
+
+    with pytest.raises(ToolkitError, match="Sum sees 400 frames and more, and has no method step"):
+        masks_of(Sum(), mask_of(Sum()), 5, None, None)
 
 
 def test_no_sample_waits_longer_than_the_delay(net: nn.Module):

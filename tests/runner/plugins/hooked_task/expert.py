@@ -54,6 +54,10 @@ class DownstreamExpert(DownstreamBase):
         names = ["dev-best.ckpt"] if split == "dev" else []
         return Outcome(names, stop, {"loss": Score(loss, higher_is_better=False, unit="square")})
 
+    def after_update(self):
+        with torch.no_grad():
+            self.scale.clamp_(max=self.conf.get("most", float("inf")))
+
     def inference(self, features, names):
         return [{"names": list(names), "frames": [len(f) for f in features]}]
 

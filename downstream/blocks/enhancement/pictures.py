@@ -25,7 +25,7 @@ def draw_before_and_after(before: np.ndarray, after: np.ndarray, rate: int, path
 
     powers = [decibels(wave, rate) for wave in (before, after)]
     top = max(float(power.max()) for power in powers)
-    figure = Figure(figsize=(12, 8), layout="constrained")
+    figure = Figure(figsize=(12, 8))
     FigureCanvasAgg(figure)
     extent = (0, len(before) / rate, 0, rate / 2000)
     for axes, power, title in zip(figure.subplots(2, 1, sharex=True), powers, ("before", "after"), strict=True):

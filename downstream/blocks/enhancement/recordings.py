@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from downstream.blocks.enhancement.pictures import draw_before_and_after
 from utility.audio.io import load_channels, resample, save_audio
-
-from .pictures import draw_before_and_after
 
 
 @dataclass(frozen=True)
@@ -42,17 +41,18 @@ class Opened:
         """(m,) the mean of the channels at another rate."""
         return resample(self.samples.mean(axis=1), self.rate, rate)
 
-    def enhanced(self, enhance: Callable[[Tensor], Tensor], rate: int, device: torch.device) -> np.ndarray:
-        """(n, channels): each channel at ``rate`` through ``enhance``, and back.
+    def channels(self, rate: int) -> list[Tensor]:
+        """(m,) each, at another rate."""
+        return [torch.from_numpy(np.ascontiguousarray(resample(channel, self.rate, rate))) for channel in self.samples.T]
+
+    def restored(self, channels: Sequence[Tensor], rate: int) -> np.ndarray:
+        """(n, channels): what became of :meth:`channels`, at the recording's own rate and length.
 
         What a recording of a higher rate holds above half of ``rate`` is lost.
         """
-        return np.stack([self._channel(channel, enhance, rate, device) for channel in self.samples.T], axis=1)
-
-    def _channel(self, channel: np.ndarray, enhance: Callable[[Tensor], Tensor], rate: int, device: torch.device) -> np.ndarray:
-        wave = torch.from_numpy(np.ascontiguousarray(resample(channel, self.rate, rate))).to(device)
-        back = resample(enhance(wave).cpu().numpy(), rate, self.rate)[: len(channel)]
-        return np.pad(back, (0, len(channel) - len(back)))
+        length = len(self.samples)
+        back = [resample(channel.cpu().numpy(), rate, self.rate)[:length] for channel in channels]
+        return np.stack([np.pad(channel, (0, length - len(channel))) for channel in back], axis=1)
 
     def write(self, samples: np.ndarray, path: Path, picture: bool) -> dict[str, str | int]:
         """Writes what became of the recording as WAV, and a picture of both beside it if asked; what an answer says of it."""
