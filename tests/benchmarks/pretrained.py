@@ -92,6 +92,7 @@ def pretrain(model: str, updates: int, sounds: Path, place: Path) -> Path:
         place / "run",
         "--device",
         "cpu",
+        "-a",  # an interrupted benchmark goes on
     )
     return place / f"run/states-{updates}.ckpt"
 
