@@ -64,6 +64,7 @@ class DownstreamExpert(CorpusTask):
             self.read_ahead()
             self._learn_vocabularies()
         self.model = self._build()
+        self.normalization = nn.BatchNorm1d(upstream_dim, affine=False) if self.settings.normalize_features else None
         self.register_load_state_dict_pre_hook(_take_vocabularies)
 
     def read_corpus(self, split: str) -> list[Rating]:
@@ -193,6 +194,8 @@ class DownstreamExpert(CorpusTask):
 
     def _arranged(self, features: list[Tensor], counts: Sequence[int]) -> tuple[Tensor, Tensor]:
         """(B, T, D) frames, or (B, S, T, D) frames of segments, and how many of T, or of S, each item has."""
+        if self.normalization is not None:
+            features = list(self.normalization(torch.cat(features)).split([len(feature) for feature in features]))
         if not self.in_segments:
             return padded(features)
         frames = max(len(feature) for feature in features)

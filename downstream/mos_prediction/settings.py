@@ -9,7 +9,7 @@ from typing import Any
 from downstream.blocks.corpus_task import SOURCE
 from utility.errors import ConfigError, UnknownNameError
 from utility.metrics.mos import KEYS
-from utility.training.fields import Count, CountFromZero, NotNegative, check_fields, check_options, check_sections
+from utility.training.fields import Count, CountFromZero, NotNegative, check_fields, check_flags, check_options, check_sections
 
 from .dataset import PADDINGS
 from .neighbours import WEIGHTINGS, K
@@ -131,6 +131,7 @@ class Settings:
     symbols: str
     categorical_step: float
     init: Mapping[str, Any] | None
+    normalize_features: bool
     losses: Mapping[str, Sequence[Mapping[str, Any]] | None]
     selection: Selection
     inference: Inference
@@ -149,6 +150,7 @@ class Settings:
             model.get("symbols") or "",
             float(model.get("categorical_step", 0.25)),
             model.get("init"),
+            bool(model.get("normalize_features", False)),
             {name: given["lossrc"].get(name) for name in LOSSES},
             Selection(**(given.get("selection") or {})),
             Inference(**_filled(given.get("inference"))),
@@ -159,7 +161,7 @@ class Settings:
 
 SECTIONS = {"datarc": Data, "selection": Selection, "inference": Inference, "datastore": Store, "stacking": Stacking}
 OF_WORK = ("inference", "datastore", "stacking")
-MODEL_FIELDS = ("model_type", "model_params", "num_domains", "symbols", "categorical_step", "init")
+MODEL_FIELDS = ("model_type", "model_params", "num_domains", "symbols", "categorical_step", "init", "normalize_features")
 
 
 def check_config(given: Mapping[str, Any]) -> None:
@@ -176,6 +178,7 @@ def check_config(given: Mapping[str, Any]) -> None:
         check_fields(own, [f.name for f in fields(section)], source=f"{SOURCE}.{name}")
         check_options(section, own, source=f"{SOURCE}.{name}")
     check_fields(given["modelrc"], MODEL_FIELDS, ("model_type",), source=f"{SOURCE}.modelrc")
+    check_flags(given["modelrc"], ("normalize_features",), source=f"{SOURCE}.modelrc")
     check_fields(given["lossrc"], LOSSES, source=f"{SOURCE}.lossrc")
     selection, inference = Selection(**(given.get("selection") or {})), Inference(**_filled(given.get("inference")))
     _known(f"{SOURCE}.selection.key", selection.key, KEYS)
