@@ -145,7 +145,7 @@ def _run_all(words: Sequence[str]) -> int:
         _infer_all(recipe, options, mode)
     if left := [recipe.name for recipe in recipes if recipe not in ready]:
         print(f"left out, since they are not prepared: {', '.join(left)}", file=sys.stderr)
-    print_summary(run.results("", mode).parent if not mode else run.results("x", mode).parent)
+    print_summary(run.results(ALL[0], mode).parent)
     return 0
 
 
