@@ -10,6 +10,7 @@ import yaml
 
 from downstream.mos_prediction.preparation.recipe import read_recipe
 from downstream.mos_prediction.preparation.rows import Wishes
+from downstream.mos_prediction.recipes import benchmarks
 from downstream.mos_prediction.recipes.data import prepare
 from downstream.mos_prediction.table import read_table
 from tests.downstream.mos_prediction.archives import EGS, script
@@ -35,6 +36,18 @@ def test_recipes_read_the_synthetic_archives(corpora, tmp_path):
     assert written["nisqa_train"] == written["train_sim"] | written["train_live"]
     assert not written["tmhintqi_train"] & written["tmhintqi_dev"]
     assert len(list(corpora.rglob("audios_16000/*.wav"))) == len(list(corpora.rglob("audios/*.wav")))
+
+
+def test_mean_scores_for_other_predictors(corpora, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(EGS / "bvcc")
+    words = ["--stage", "0", "--stop_stage", "0", "--db_root", str(corpora), "--datadir", str(tmp_path)]
+    assert benchmarks.main(["get_all_bencmarks_installation_free", *words]) == 2
+    assert "test sets are not ready: bc23" in capsys.readouterr().err
+    assert not (tmp_path / "bvcc_dev.csv").exists()
+    with (tmp_path / "somos_test.csv").open(newline="") as file:
+        found = list(csv.DictReader(file))
+    assert list(found[0]) == ["wav_path", "system_id", "sample_id", "avg_score"]
+    assert len({row["sample_id"] for row in found}) == len(found) == 6
 
 
 def conf(folder: Path) -> Path:
