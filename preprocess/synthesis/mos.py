@@ -86,7 +86,7 @@ _METHODS = {
 
 def utterances(size: int) -> int:
     """Recordings of a system."""
-    return 3 if size <= 6 else 8
+    return 3 if size <= 6 else 4
 
 
 def plan(size: int) -> list[Item]:
@@ -158,7 +158,7 @@ def ratings(name: str, quality: float, rng: np.random.Generator, seed: int) -> l
 CORPUS = Corpus(
     name="mos",
     roots=(*SOURCES, "hidden"),
-    sizes={"tiny": 4, "small": 40, "medium": 120},
+    sizes={"tiny": 4, "small": 80, "medium": 300},
     plan=plan,
     render=render,
     finish=mos_layouts.write_lists,

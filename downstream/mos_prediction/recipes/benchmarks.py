@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from utility.errors import DataError, UsageError, program
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
     """``SCRIPT OPTIONS``: the name of a script without suffix, then its options; returns the exit status."""
     script, *words = sys.argv[1:] if argv is None else argv
     if script.startswith("get_all_"):
-        return _get_all(words)
+        return _get_all(words, script.endswith("_installation_free"))
     if script.startswith("run_all_"):
         return _run_all(words)
     recipe = sibling(script.removeprefix("run_").removesuffix("_test"))
@@ -64,12 +65,15 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def _stage(stage: int, recipe: Recipe, options: Mapping[str, str]) -> None:
+def _stage(stage: int, recipe: Recipe, options: Mapping[str, str], average: bool = False) -> None:
     if stage == -1:
         download_data(recipe, _db_root(recipe, options))
     elif stage == 0:
         domain = whole(options, "domain_idx") if options["domain_idx"] else None
-        prepare(recipe, _db_root(recipe, options), _data(recipe, options), wishes_of(options), ("dev", "test"), domain)
+        wishes = replace(wishes_of(options), sample_rate=None) if average else wishes_of(options)
+        prepare(
+            recipe, _db_root(recipe, options), _data(recipe, options), wishes, ("test",) if average else ("dev", "test"), domain, average
+        )
     elif stage == 1:
         _infer_all(recipe, options, "")
     elif stage == 3:
@@ -112,8 +116,12 @@ def domain_of(trained: Recipe, recipe: Recipe, options: Mapping[str, str]) -> in
     return folders.index(recipe.name) if recipe.name in folders else None
 
 
-def _get_all(words: Sequence[str]) -> int:
-    """Downloads and prepares every test set; ``--db_root`` holds a folder for each, by its name."""
+def _get_all(words: Sequence[str], average: bool) -> int:
+    """Downloads and prepares every test set; ``--db_root`` holds a folder for each, by its name.
+
+    Args:
+        average: write mean scores only, of recordings as they are: for other predictors and ``calculate_metrics.py``.
+    """
     options = parse(words, DEFAULTS, HELP)
     failed = []
     for name in ALL:
@@ -121,7 +129,7 @@ def _get_all(words: Sequence[str]) -> int:
         own = {**options, "db_root": str(Path(options["db_root"]) / name) if options["db_root"] else ""}
         try:
             for stage in (number for number in stages(options) if number in (-1, 0)):
-                _stage(stage, recipe, own)
+                _stage(stage, recipe, own, average)
         except DataError as error:  # the other sets are worth having
             failed.append(name)
             print(f"{name}: {error}", file=sys.stderr)
@@ -145,7 +153,7 @@ def _run_all(words: Sequence[str]) -> int:
         _infer_all(recipe, options, mode)
     if left := [recipe.name for recipe in recipes if recipe not in ready]:
         print(f"left out, since they are not prepared: {', '.join(left)}", file=sys.stderr)
-    print_summary(run.results("", mode).parent if not mode else run.results("x", mode).parent)
+    print_summary(run.results(ALL[0], mode).parent)
     return 0
 
 

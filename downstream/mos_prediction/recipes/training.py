@@ -86,8 +86,8 @@ def _published(recipe: Recipe, options: Mapping[str, str]) -> None:
 
 
 def _train(recipe: Recipe, options: Mapping[str, str]) -> None:
-    config, run = commands.config_path(options["conf"]), run_of({**options, "checkpoint": ""}, recipe.conf)
     fields = {f"datarc.{role}_csv": _tables(recipe, role, options) for role in ("train", "dev")}
+    config, run = commands.config_path(options["conf"]), run_of({**options, "checkpoint": ""}, recipe.conf)
     if first := options["pretrained_model_checkpoint"]:
         modules = load_config(config).get("init-mods")
         if not modules:
