@@ -1,6 +1,8 @@
-"""torch.hub face of the upstreams.
+"""torch.hub face of the upstreams and of trained tasks.
 
-``torch.hub.load(REPO, "fbank", source="local")`` builds one, ``torch.hub.list(REPO)`` names them all.
+``torch.hub.load(REPO, "fbank", source="local")`` builds an upstream, ``torch.hub.list(REPO)`` names them all;
+``torch.hub.load(REPO, "predictor", source="local", ckpt=CHECKPOINT)`` answers recordings as ``-m inference`` does, and ``mos_predictor``
+has ``predict(wav_path=...)`` and ``predict(wav=...)`` for opinion scores.
 """
 
 from __future__ import annotations
@@ -13,6 +15,20 @@ from upstream import registry
 from utility.errors import UnknownNameError
 
 dependencies = ["torch", "numpy", "yaml"]
+
+
+def predictor(ckpt: str, device: str = "auto") -> Any:
+    """A trained task: called with a file or a waveform, it gives the answer of ``-m inference``."""
+    from downstream.predictor import Predictor
+
+    return Predictor(ckpt, device)
+
+
+def mos_predictor(ckpt: str, device: str = "auto") -> Any:
+    """A trained predictor of opinion scores: ``predict(wav_path=...)`` or ``predict(wav=...)``."""
+    from downstream.predictor import MosPredictor
+
+    return MosPredictor(ckpt, device)
 
 
 def __getattr__(name: str) -> Callable[..., Any]:
@@ -29,5 +45,5 @@ def __getattr__(name: str) -> Callable[..., Any]:
 
 
 def __dir__() -> list[str]:
-    """The upstreams and nothing else: torch.hub takes every callable named here for a model."""
-    return ["dependencies", *registry.entries(registry.ROOT)]
+    """The upstreams and the two above: torch.hub takes every callable named here for a model."""
+    return ["dependencies", "predictor", "mos_predictor", *registry.entries(registry.ROOT)]

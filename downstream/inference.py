@@ -47,8 +47,8 @@ def answer_all(pipeline: Pipeline, task: str, paths: list[str], output: str | No
         for files in tqdm(items, desc="inference", unit="file", dynamic_ncols=True, disable=len(items) < 2):
             wavs = None
             try:
-                wavs = [_load(pipeline.downstream, path) for path in files]
-                answers = _answer(pipeline, files, wavs, seed)
+                wavs = [load(pipeline.downstream, path) for path in files]
+                answers = answer(pipeline, files, wavs, seed)
             except DataError as error:
                 log.error("%s", of_files(error, *files))
                 failed, unread = failed + 1, unread + (wavs is None)
@@ -88,14 +88,25 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _load(task: Any, path: Path) -> Tensor:
-    """Any rate, any channels -> 1-D at the task's rate; a task's own ``load_audio`` comes first."""
+def load(task: Any, path: Path) -> Tensor:
+    """A recording as a task hears it. Any rate, any channels -> 1-D at the task's rate; a task's own ``load_audio`` comes first."""
     if hasattr(task, "load_audio"):
         return as_waveform(task.load_audio(str(path))).view(-1)
     return torch.from_numpy(load_audio(path, getattr(task, "sample_rate", DownstreamBase.sample_rate)))
 
 
-def _answer(pipeline: Pipeline, files: tuple[Path, ...], wavs: list[Tensor], seed: int) -> list[dict[str, Any]]:
+def answer(pipeline: Pipeline, files: tuple[Path, ...], wavs: list[Tensor], seed: int) -> list[dict[str, Any]]:
+    """The answers to one recording or pair, with the names of the files.
+
+    Args:
+        pipeline: the models, evaluating.
+        files: names of the waveforms.
+        wavs: 1-D, at the task's rate.
+        seed: of the experiment.
+
+    Raises:
+        DataError: the recording cannot be used.
+    """
     seed_everything(seed, Stream.EVALUATION, number_of("inference"), 0)
     with pipeline.autocast():
         features = [feature for batch in _batches(pipeline.downstream, wavs) for feature in pipeline.extract(batch)]

@@ -57,12 +57,14 @@ class RunContext:
         results_dir: where the files of this evaluation belong.
         device: the device of the models.
         seed: the seed of the experiment.
+        take: puts the weights of another state of this experiment, as a checkpoint holds it, into the models.
     """
 
     extract: Callable[[list[Tensor]], list[Tensor]]
     results_dir: Path
     device: str
     seed: int
+    take: Callable[[Mapping[str, Any]], None] = lambda state: None
 
 
 class DownstreamBase(nn.Module):

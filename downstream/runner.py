@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager, nullcontext, suppress
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -155,7 +156,10 @@ class Runner:
             with pipeline.autocast():
                 return pipeline.extract(wavs)
 
-        context = RunContext(extract, self.experiment.results_dir, self.device, self.experiment.args["seed"])
+        def take(state: Mapping[str, Any]) -> None:
+            pipeline.load(state, self.experiment.folder.path)
+
+        context = RunContext(extract, self.experiment.results_dir, self.device, self.experiment.args["seed"], take)
         scores: Mapping[str, Score] = {}
         with pipeline.evaluating():
             if self.team.leads:

@@ -18,7 +18,7 @@ from downstream.resumption import same_settings
 from utility.errors import ToolkitError, UsageError
 from utility.experiment.checkpoint import step_of
 from utility.experiment.experiment import Experiment
-from utility.experiment.states import list_states
+from utility.experiment.states import list_checkpoints, list_states
 from utility.experiment.trackers import METRICS
 from utility.training.distributed import Team
 
@@ -141,7 +141,7 @@ def prepare_folder(experiment: Experiment, step: int, tag: str) -> None:
 def _named(folder: Path) -> list[Path]:
     """The checkpoints without a number, such as ``dev-best.ckpt``."""
     numbered = [path for _, path in list_states(folder)]
-    return [path for path in sorted(folder.glob("*.ckpt")) if path not in numbered]
+    return [path for path in list_checkpoints(folder) if path not in numbered]
 
 
 def _named_later(folder: Path, step: int) -> list[Path]:

@@ -27,6 +27,7 @@ from downstream.snapshot import LOGS, Progress
 from utility.errors import DataError, ToolkitError
 from utility.experiment import checkpoint as checkpoints
 from utility.experiment.experiment import Experiment
+from utility.experiment.states import SUFFIXES
 from utility.experiment.trackers import Tracker
 from utility.training.distributed import Team
 from utility.training.loading import Place
@@ -314,6 +315,8 @@ class Trainer:
 
 
 def _plain_name(name: str) -> str:
-    if Path(name).name != name or not name.endswith(".ckpt"):
-        raise ToolkitError(f"the task asks for a checkpoint called {name!r}; a plain file name that ends in .ckpt is needed")
+    if Path(name).name != name or not name.endswith(SUFFIXES):
+        raise ToolkitError(
+            f"the task asks for a checkpoint called {name!r}; a plain file name that ends in {' or '.join(SUFFIXES)} is needed"
+        )
     return name

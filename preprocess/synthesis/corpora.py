@@ -23,6 +23,7 @@ CORPORA = {
     "slue_sqa5": "the same in the layout of SLUE SQA-5",
     "valentini": "Valentini's noisy speech (VoiceBank-DEMAND), 28 speakers: enhancement",
     "valentini_56": "the same with 56 speakers",
+    "mos": "BVCC, SOMOS, NISQA, TMHINT-QI and Blizzard Challenge 2019, degraded speech with ratings: MOS prediction",
     "libri2mix": "Libri2Mix, conversations of two speakers in noise: speaker diarization",
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,6 @@ import pytest
 
 from tests.support import toys
 from tests.support.forkserver import Forked, ForkServer
-
-
-@pytest.fixture(scope="session")
-def server() -> Iterator[ForkServer]:
-    """Starts command lines in forked processes."""
-    with ForkServer() as running:
-        yield running
 
 
 @dataclass

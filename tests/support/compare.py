@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from utility.experiment.checkpoint import load
+from utility.experiment.states import list_checkpoints
 from utility.experiment.trackers import METRICS, WALL_CLOCK_FIELDS
 
 SETTINGS = ("Args", "Config")  # name folders and numbers of workers
@@ -39,7 +40,7 @@ def differences(first: Any, second: Any, place: str = "") -> Iterator[str]:
 
 def checkpoints_of(folder: Path) -> dict[str, dict[str, Any]]:
     """The content of each checkpoint by its file name, without the settings."""
-    return {p.name: {k: v for k, v in load(p).items() if k not in SETTINGS} for p in sorted(folder.glob("*.ckpt"))}
+    return {p.name: {k: v for k, v in load(p).items() if k not in SETTINGS} for p in list_checkpoints(folder)}
 
 
 def metrics_of(folder: Path) -> list[dict[str, Any]]:

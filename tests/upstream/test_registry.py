@@ -255,12 +255,12 @@ def test_mel_can_be_computed_independently_of_the_batch():
     assert not torch.equal(mixed(wavs)["last_hidden_state"][0, :18], single[:18])
 
 
-def test_torch_hub_sees_the_upstreams_and_nothing_else(repo):
+def test_torch_hub_sees_the_upstreams_and_trained_tasks(repo):
     import torch.hub
 
     import hubconf
 
-    assert set(dir(hubconf)) == {"dependencies", *entries(registry.ROOT)}
+    assert set(dir(hubconf)) == {"dependencies", "predictor", "mos_predictor", *entries(registry.ROOT)}
     assert torch.hub.load(str(repo), "mfcc", source="local")([torch.randn(800)])["last_hidden_state"].shape == (1, 3, 39)
     with pytest.raises(AttributeError, match=r"did you mean 'fbank'"):
         hubconf.fbnk  # noqa: B018

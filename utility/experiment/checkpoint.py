@@ -23,7 +23,7 @@ import torch
 from utility.errors import CheckpointError, did_you_mean, nearest
 from utility.experiment.killpoints import reach
 from utility.experiment.plain import from_plain, to_plain
-from utility.experiment.states import list_states
+from utility.experiment.states import list_checkpoints, list_states
 from utility.experiment.unpickle import DamagedCheckpointError, is_zip, load_foreign
 
 logger = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ def _missing(path: Path) -> CheckpointError:
 
 
 def _checkpoints_in(folder: Path) -> list[str]:
-    return sorted(p.name for p in folder.glob("*.ckpt")) if folder.is_dir() else []
+    return [path.name for path in list_checkpoints(folder)]
 
 
 def _verify(path: Path) -> None:

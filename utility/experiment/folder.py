@@ -26,12 +26,12 @@ import yaml
 
 from utility.errors import FolderInUseError, UsageError
 from utility.experiment.dialect import Dumper
-from utility.experiment.states import list_results, list_states
+from utility.experiment.states import SUFFIXES, list_results, list_states
 from utility.experiment.texts import write_text
 
 LOCK = ".lock"
 PREVIOUS = "previous-"
-RUN_FILES = ("*.ckpt", "log.log", "metrics.jsonl", "events.out.tfevents.*", "args_*.yaml")
+RUN_FILES = (*(f"*{suffix}" for suffix in SUFFIXES), "log.log", "metrics.jsonl", "events.out.tfevents.*", "args_*.yaml")
 
 # A POSIX lock does not keep out its own process, and is lost when that process closes any handle of the file.
 _held: dict[Path, int] = {}

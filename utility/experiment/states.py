@@ -5,12 +5,18 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+SUFFIXES = (".ckpt", ".pkl")  # the latter for tasks that keep the names of other systems
 _NAME = re.compile(r"states-(\d+)(\.ckpt)?")
 
 
 def list_states(folder: Path) -> list[tuple[int, Path]]:
     """``(step, file)`` of every ``states-<step>.ckpt`` directly in ``folder``, oldest first."""
     return [(step, path) for step, path in _numbered(folder, ".ckpt") if path.is_file()]
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """Every checkpoint directly in ``folder``, by name."""
+    return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES) if folder.is_dir() else []
 
 
 def list_results(folder: Path) -> list[tuple[int, Path]]:

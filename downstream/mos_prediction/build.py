@@ -1,0 +1,75 @@
+"""From a config's ``model_type`` and ``model_params`` to a predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from torch import nn
+
+from utility.errors import ConfigError, UnknownNameError
+from utility.training.fields import check_fields, check_options, keywords_of
+
+from .models.conditioned import UTMOS, AlignNet
+from .models.ld_net import LDNet
+from .models.mb_net import MBNet
+from .models.ssl_mos import SSLMOS
+
+BINS = 257
+PREDICTORS: dict[str, Callable[..., nn.Module]] = {
+    "SSLMOS": SSLMOS,
+    "SSLMOS_U": partial(SSLMOS, uncertain=True),
+    "AlignNet": AlignNet,
+    "AlignNet_U": partial(AlignNet, uncertain=True),
+    "LDNet": LDNet,
+    "UTMOS": UTMOS,
+    "MBNet": MBNet,
+}
+OF_THE_DATA = ("input_dim", "num_listeners", "num_domains", "uncertain")
+
+
+def build_predictor(
+    model_type: str, params: Mapping[str, Any], input_dim: int, listeners: int | None, domains: int | None, source: str
+) -> nn.Module:
+    """Makes a predictor.
+
+    Args:
+        model_type: one of ``PREDICTORS``.
+        params: its options.
+        input_dim: width of the features.
+        listeners: listeners with the mean listener, or None.
+        domains: data sets of the pool, or None.
+        source: the config section, for messages.
+
+    Raises:
+        UnknownNameError, ConfigError: another model, or options that it does not have.
+    """
+    if model_type not in PREDICTORS:
+        raise UnknownNameError("model_type", str(model_type), PREDICTORS)
+    make = PREDICTORS[model_type]
+    own = make.func if isinstance(make, partial) else make
+    check_fields(params, keywords_of(own, besides=OF_THE_DATA), source=source)
+    check_options(own, params, source=source)
+    data = {"input_dim": input_dim, "num_listeners": listeners, "num_domains": domains}
+    if model_type == "LDNet" and input_dim != BINS:
+        raise ConfigError(
+            f"LDNet reads magnitudes of {BINS} bins, not features of {input_dim}: use -u stft_mag -g downstream/mos_prediction/stft.yaml",
+            source,
+        )
+    return make(**{name: value for name, value in data.items() if name in keywords_of(own)}, **params)
+
+
+def uses_listeners(model_type: str, params: Mapping[str, Any]) -> bool:
+    """Whether a predictor scores by listener."""
+    return model_type in ("LDNet", "MBNet") or bool(params.get("use_listener_modeling"))
+
+
+def uses_domains(params: Mapping[str, Any]) -> bool:
+    """Whether a predictor is told the data set."""
+    return bool(params.get("use_domain_modeling"))
+
+
+def uses_text(model_type: str, params: Mapping[str, Any]) -> bool:
+    """Whether a predictor reads phonemes."""
+    return model_type == "UTMOS" and params.get("use_phoneme", True)

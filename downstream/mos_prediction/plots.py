@@ -1,0 +1,70 @@
+"""Pictures of predictions: distribution over the scale, and predicted against true scores (specs/mos-prediction.md, 12)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from utility.metrics.mos import by_system, evaluate
+
+SCALE = (1, 5)
+
+
+def draw_all(folder: str | Path, systems: Sequence[str], truth: Sequence[float], predicted: Sequence[float]) -> None:
+    """Writes ``distribution.png``, ``utt_scatter_plot.png`` and ``sys_scatter_plot.png``."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    metrics = evaluate(systems, truth, predicted)
+    _, (system_truth, system_predicted) = by_system(systems, truth, predicted)
+    _distribution(folder / "distribution.png", truth, predicted)
+    _scatter(folder / "utt_scatter_plot.png", truth, predicted, _title("Utt", metrics), 0.2)
+    _scatter(folder / "sys_scatter_plot.png", system_truth, system_predicted, _title("Sys", metrics), 1.0)
+
+
+def _title(level: str, metrics: Mapping[str, float | None]) -> str:
+    own = {name: metrics[f"{level.lower()}_{name}"] for name in ("LCC", "SRCC", "MSE", "KTAU")}
+    numbers = ", ".join(f"{name}= " + ("undefined" if value is None else f"{value:.4f}") for name, value in own.items())
+    return f"{level} level {numbers}"
+
+
+def _distribution(path: Path, truth: Sequence[float], predicted: Sequence[float]) -> None:
+    with _figure(path) as axes:
+        axes.hist([np.asarray(truth), np.asarray(predicted)], bins=np.linspace(*SCALE, 40), label=["true_mos", "predict_mos"])
+        axes.legend(loc="upper right")
+        axes.set_xlabel("MOS")
+        axes.set_ylabel("number")
+
+
+def _scatter(path: Path, truth: Sequence[float], predicted: Sequence[float], title: str, opacity: float) -> None:
+    top = max(SCALE[1], float(np.max(predicted)), float(np.max(truth)))
+    with _figure(path) as axes:
+        axes.scatter(truth, predicted, s=15, color="b", alpha=opacity)
+        axes.plot([0, top], [0, top], linestyle="--", color="0.3")
+        axes.set_xlim([SCALE[0], top])
+        axes.set_ylim([SCALE[0], top])
+        axes.set_xlabel("True MOS")
+        axes.set_ylabel("Predicted MOS")
+        axes.set_title(title, fontsize="medium")
+
+
+class _figure:  # noqa: N801 - used as a statement
+    """A picture that is written at the end; matplotlib is imported only here."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __enter__(self):
+        import matplotlib.style
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
+        with matplotlib.style.context("seaborn-v0_8-deep"):
+            self.figure = Figure()
+            FigureCanvasAgg(self.figure)
+            return self.figure.add_subplot()
+
+    def __exit__(self, kind, *_) -> None:
+        if kind is None:
+            self.figure.savefig(self.path, dpi=150)
