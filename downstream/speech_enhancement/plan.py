@@ -10,14 +10,15 @@ from typing import Any
 
 import yaml
 
-from downstream.speech_enhancement.zoo.fields import MODES, at, needs_of
-from downstream.speech_enhancement.zoo.reading import UserConfig, is_foreign, read
-from downstream.speech_enhancement.zoo.stages import Chain
-from downstream.speech_enhancement.zoo.translation import translated
 from utility.errors import ConfigError, UsageError
 from utility.experiment.config import load_config
 from utility.experiment.dialect import Dumper
 from utility.experiment.plan import Order, Plan, Stage
+
+from .zoo.fields import MODES, at, needs_of
+from .zoo.reading import UserConfig, is_foreign, read
+from .zoo.stages import Chain
+from .zoo.translation import translated
 
 LOG = "stm32ai_main.log"
 _MODES = {"train": "training", "evaluate": "evaluation"}
