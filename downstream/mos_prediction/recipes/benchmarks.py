@@ -80,7 +80,7 @@ def _stage(stage: int, recipe: Recipe, options: Mapping[str, str], average: bool
         if options["np_inference_mode"]:
             _infer_all(recipe, options, check_mode(options["np_inference_mode"]))
         elif int(options["stop_stage"]) == 3:  # asked for, not merely passed on the way to stage 100
-            raise UsageError("stage 3 needs --np_inference_mode naive_knn or domain_id_knn_1")
+            raise UsageError("stage 3 needs --np_inference_mode naive_knn, domain_id_knn_1 or fusion")
 
 
 def _db_root(recipe: Recipe, options: Mapping[str, str]) -> Path:

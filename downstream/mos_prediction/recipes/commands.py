@@ -14,7 +14,7 @@ from utility.experiment.config import load_config
 
 ENTRY = Path(__file__).resolve().parents[3] / "run_downstream.py"
 EXPERT = "config.downstream_expert"
-SPECTROGRAM = ["-u", "stft_mag", "-g", str(Path(__file__).resolve().parents[1] / "conf" / "spectrogram.yaml")]
+SPECTROGRAM = ["-u", "stft_mag", "-g", str(Path(__file__).resolve().parents[1] / "stft.yaml")]
 
 
 class StageError(ToolkitError):

@@ -13,7 +13,7 @@ from .commands import config_path
 
 EGS = Path(__file__).resolve().parents[1] / "egs"
 BEST = "checkpoint-best.pkl"
-MODES = ("naive_knn", "domain_id_knn_1")
+MODES = ("naive_knn", "domain_id_knn_1", "fusion")
 
 
 @dataclass(frozen=True)

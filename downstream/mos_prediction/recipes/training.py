@@ -1,6 +1,7 @@
 """The stages of ``run.sh``, from the folder of a recipe.
 
 -1 download    0 csv files    1 published predictors    2 training    3 datastore    4 stacking    5 inference on the test sets
+    6 nets that join neighbours and predictor (--np_inference_mode fusion of the benchmarks)
 """
 
 from __future__ import annotations
@@ -108,9 +109,9 @@ def _tables(recipe: Recipe, role: str, options: Mapping[str, str]) -> list[str]:
     return [_there(Path(options["datadir"]) / f"{name}{suffix}.csv") for name in names]
 
 
-def _there(path: Path) -> str:
+def _there(path: Path, maker: str = "stage 0") -> str:
     if not path.is_file():
-        raise DataError(f"there is no table {path}; stage 0 makes it")
+        raise DataError(f"there is no {path}; {maker} makes it")
     return str(path)
 
 
@@ -119,6 +120,16 @@ def _datastore(recipe: Recipe, options: Mapping[str, str]) -> None:
     (table,) = _tables(recipe, "train", options)
     out = options["datastore_path"] or run.datastore
     commands.evaluate(run.checkpoint, "datastore", {"datastore.csv": table, "datastore.out": str(out)}, options)
+
+
+def _fuse(recipe: Recipe, options: Mapping[str, str]) -> None:
+    if whole(options, "stop_stage") > FUSION:
+        print(f"stage {FUSION} is for --stop_stage {FUSION}", file=sys.stderr)
+        return
+    run = run_of(options, recipe.conf).trained()
+    store = _there(Path(options["datastore_path"] or run.datastore), "stage 3")
+    (table,) = _tables(recipe, "train", options)
+    commands.evaluate(run.checkpoint, "fusion", {"datastore.csv": table, "inference.datastore": store}, options)
 
 
 def _stack(recipe: Recipe, options: Mapping[str, str]) -> None:
@@ -162,6 +173,7 @@ def infer(
     commands.evaluate(run.checkpoint, "inference", fields, options)
 
 
+FUSION = 6
 STAGES = {
     -1: ("data download", _download),
     0: ("csv files", _prepare),
@@ -170,6 +182,7 @@ STAGES = {
     3: ("datastore", _datastore),
     4: ("stacking", _stack),
     5: ("inference", _infer),
+    FUSION: ("fusion", _fuse),
 }
 
 if __name__ == "__main__":

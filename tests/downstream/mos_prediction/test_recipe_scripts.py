@@ -99,6 +99,20 @@ def test_datastore(calls, tmp_path):
     assert fields(calls[0]) == {"datastore.csv": str(tmp_path / "bvcc_train.csv"), "datastore.out": str(store)}
 
 
+def test_stacking_and_fusion_are_for_those_who_ask(calls, tmp_path, capsys):
+    given = checkpoint(tmp_path / "exp/ssl-mos-wav2vec2-1337")
+    assert training.main(["--stage", "4", "--stop_stage", "4", *places(tmp_path)]) == 0
+    assert training.main(["--stage", "6", *places(tmp_path)]) == 0
+    assert not calls
+    assert training.main(["--stage", "4", "--stop_stage", "4", "--use_stacking", "True", *places(tmp_path)]) == 0
+    assert fields(calls[0])["stacking.out"] == str(given.parent / "meta_model.pkl")
+    assert training.main(["--stage", "6", "--stop_stage", "6", *places(tmp_path)]) == 2
+    store = checkpoint(given.parent / "datastore/checkpoint-best", "datastore.h5")
+    assert training.main(["--stage", "6", "--stop_stage", "6", *places(tmp_path)]) == 0
+    assert fields(calls[1]) == {"datastore.csv": str(tmp_path / "bvcc_train.csv"), "inference.datastore": str(store)}
+    assert "datastore.h5; stage 3 makes it" in capsys.readouterr().err
+
+
 def test_inference_on_a_benchmark(calls, tmp_path):
     given = checkpoint(tmp_path / "elsewhere", "checkpoint-9steps.pkl")
     for recipe, names in (("bvcc", ["bvcc_test"]), ("nisqa", ["nisqa_FOR", "nisqa_LIVETALK", "nisqa_P501"])):
