@@ -16,7 +16,7 @@ from ..preparation.recipe import Recipe
 from .data import download_data, prepare
 from .options import parse, stages, whole
 from .places import Run, check_mode, current_recipe, run_of, sibling
-from .training import infer, wishes_of
+from .training import SEARCH, infer, wishes_of
 
 DEFAULTS = {
     "stage": "-1",
@@ -39,6 +39,7 @@ DEFAULTS = {
     "model_averaging": "False",
     "use_stacking": "False",
     "meta_model_checkpoint": "",
+    **SEARCH,
 }
 HELP = f"run_<set>_test.sh --stage N --stop_stage N [options]\n{__doc__}\nOptions and their defaults:"
 # As the second MOS-Bench orders them; vmc23, the first one's form of three of them, is not part of "all".

@@ -51,6 +51,18 @@ def whole(options: Mapping[str, str], name: str) -> int:
         raise UsageError(f"--{name} must be a whole number, not {options[name]!r}") from None
 
 
+def real(options: Mapping[str, str], name: str) -> float:
+    """An option as a number.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return float(options[name])
+    except ValueError:
+        raise UsageError(f"--{name} must be a number, not {options[name]!r}") from None
+
+
 def true(options: Mapping[str, str], name: str) -> bool:
     """An option that is ``True`` or ``False``, in any case.
 

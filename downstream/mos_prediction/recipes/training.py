@@ -17,10 +17,11 @@ from ..preparation.recipe import Recipe
 from ..preparation.rows import Wishes
 from . import commands
 from .data import download_data, prepare
-from .options import parse, stages, true, whole
+from .options import parse, real, stages, true, whole
 from .places import Run, current_recipe, run_of
 from .published import fetch_published
 
+SEARCH = {"k": "", "temperature": "", "weighting": "", "bootstrap": ""}
 DEFAULTS = {
     "stage": "-1",
     "stop_stage": "100",
@@ -47,6 +48,7 @@ DEFAULTS = {
     "model_averaging": "False",
     "use_stacking": "False",
     "meta_model_checkpoint": "",
+    **SEARCH,
 }
 HELP = f"run.sh --stage N --stop_stage N [options]\n{__doc__}\nOptions and their defaults:"
 
@@ -129,7 +131,7 @@ def _fuse(recipe: Recipe, options: Mapping[str, str]) -> None:
     run = run_of(options, recipe.conf).trained()
     store = _there(Path(options["datastore_path"] or run.datastore), "stage 3")
     (table,) = _tables(recipe, "train", options)
-    commands.evaluate(run.checkpoint, "fusion", {"datastore.csv": table, "inference.datastore": store}, options)
+    commands.evaluate(run.checkpoint, "fusion", {"datastore.csv": table, "inference.datastore": store, **search(options)}, options)
 
 
 def _stack(recipe: Recipe, options: Mapping[str, str]) -> None:
@@ -155,6 +157,13 @@ def _infer(recipe: Recipe, options: Mapping[str, str]) -> None:
         infer(run, str(table), name, options)
 
 
+def search(options: Mapping[str, str]) -> dict[str, object]:
+    """What the options of a script say of neighbours and of confidence intervals; what they leave open is the task's default."""
+    kinds = {"k": whole, "bootstrap": whole, "temperature": real}
+    given = {name: kind(options, name) for name, kind in kinds.items() if options[name]}
+    return {f"inference.{name}": value for name, value in {**given, "weighting": options["weighting"]}.items()}
+
+
 def infer(
     run: Run, table: str, name: str, options: Mapping[str, str], mode: str = "", datastore: str = "", domain: int | None = None
 ) -> None:
@@ -167,6 +176,7 @@ def infer(
         "inference.np_inference_mode": mode,
         "inference.datastore": datastore,
         "inference.domain_idx": domain,
+        **search(options),
         "inference.model_averaging": averaging or None,
         "inference.meta_model": str(options["meta_model_checkpoint"] or run.folder / "meta_model.pkl") if stacking else None,
     }

@@ -1,0 +1,41 @@
+"""The recipes' configs are SHEET's, and each builds its predictor."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from downstream.mos_prediction.build import build_predictor
+from downstream.mos_prediction.losses import Criterion
+from downstream.mos_prediction.recipes.commands import upstream_options
+from downstream.mos_prediction.settings import Settings, check_config
+from downstream.mos_prediction.sheet import translated
+from tests.downstream.mos_prediction.archives import EGS
+from utility.experiment.config import load_config
+
+CONF = EGS.parent / "conf"
+CONFIGS = sorted(path.relative_to(CONF) for path in CONF.rglob("*.yaml") if path.name != "stacking_ridge.yaml")
+WIDTHS = {"wav2vec2": 768, "stft_mag": 257}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=str)
+def test_it_builds(path: Path):
+    given = load_config(CONF / path)
+    config = translated(given)
+    config["downstream_expert"]["datarc"] |= {"train_csv": "a.csv", "dev_csv": "b.csv"}
+    check_config(config["downstream_expert"])
+    settings = Settings.of(config["downstream_expert"])
+    assert [Criterion(own, name) for name, own in settings.losses.items() if own]
+    name = upstream_options(given)[1]
+    width = WIDTHS.get(name, 1024)
+    assert given["model_params"].get("ssl_model_output_dim", 257) == width
+    model = build_predictor(settings.model_type, settings.model_params, width, 5, 7, str(path))
+    assert set(given.get("init-mods", ())) - {"ssl_model"} <= {name for name, _ in model.named_children()}
+    assert config["optimizer"]["lr"] > 0
+    assert config["runner"]["gradient_clipping"] == 1
+
+
+def test_every_config_is_a_recipes():
+    linked = {path.resolve().relative_to(CONF) for path in EGS.glob("*/conf/*.yaml")}
+    assert linked == {*CONFIGS, Path("stacking_ridge.yaml")}
