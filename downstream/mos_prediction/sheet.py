@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from utility.errors import CheckpointError, ConfigError, UnknownNameError
 from utility.training.fields import check_fields
 
-from .settings import LOSSES
+from .settings import LOSSES, Inference, Stacking, Store
 
 TRAINING = {
     "train_max_steps": "total_steps",
@@ -107,7 +108,8 @@ def _expert(config: Mapping[str, Any], trained_there: bool) -> dict[str, Any]:
             model["mean_net_range_clipping"] = False
     given = {"train_batch_size": config.get("train_batch_size"), "eval_batch_size": config.get("test_batch_size")}
     given |= {name: config.get(name) for name in ("num_workers", "padding_mode")}
-    data = {"wav_only": bool(config.get("wav_only", False)), **{name: value for name, value in given.items() if value is not None}}
+    data = {"train_csv": None, "dev_csv": None, "wav_only": bool(config.get("wav_only", False))}
+    data |= {name: value for name, value in given.items() if value is not None}
     if config.get("model_input") == "mag_sgram":
         data["wav_only"] = False
     criterion = config.get("best_model_criterion") or {"key": "utt_SRCC", "order": "highest"}
@@ -115,7 +117,8 @@ def _expert(config: Mapping[str, Any], trained_there: bool) -> dict[str, Any]:
     modelrc = {"model_type": kind, "model_params": model, "categorical_step": config.get("categorical_step", 0.25)}
     modelrc |= {name: config[name] for name in ("num_domains", "symbols") if config.get(name)}
     losses = {name: config.get(name) for name in LOSSES}
-    return {"datarc": data, "modelrc": modelrc, "lossrc": losses, "selection": selection}
+    work = {"inference": asdict(Inference()), "datastore": asdict(Store()), "stacking": asdict(Stacking())}
+    return {"datarc": data, "modelrc": modelrc, "lossrc": losses, "selection": selection, **work}
 
 
 def _passed_over(kind: str) -> tuple[str, ...]:
