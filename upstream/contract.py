@@ -4,89 +4,23 @@ from __future__ import annotations
 
 import copy
 import traceback
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from upstream.featurizer import TOLERABLE_FRAME_DIFF, undisturbed
+from upstream import contract_batch, contract_traces
+from upstream.contract_subject import KEY, SECONDS, Fault, Nothing, Subject, states_of
+from upstream.featurizer import TOLERABLE_FRAME_DIFF, Featurizer, undisturbed
 from utility.errors import ToolkitError
 
-SECONDS = (0.4, 0.5, 1.0, 1.237)
 SHORT, LONG = 0.05, 20.0
 TRAINING_CALLS = 5
-CLOSE = 1e-4  # largest difference relative to the largest value
-KEY = "hidden_states"
-
-
-class Fault(Exception):  # noqa: N818 - a finding about an upstream, not an error of the one who asks
-    """What a check found wrong."""
-
-
-class Nothing(Exception):  # noqa: N818
-    """Why there is nothing to check."""
-
-
-@dataclass
-class Subject:
-    """The upstream under test.
-
-    Args:
-        upstream: the module, on its device.
-        device: where it is.
-        rate: Hz of the waveforms that it takes.
-    """
-
-    upstream: nn.Module
-    device: str
-    rate: int = 16000
-
-    def waves(self, *seconds: float) -> list[Tensor]:
-        """Fixed noise of these lengths."""
-        generator = torch.Generator().manual_seed(0)
-        return [0.1 * torch.randn(round(s * self.rate), generator=generator).to(self.device) for s in seconds]
-
-    def call(self, wavs: list[Tensor], train: bool = False, gradients: bool = False) -> dict[str, Any]:
-        """Its dict for a batch."""
-        self.upstream.train(train)
-        with torch.set_grad_enabled(gradients):
-            return self.upstream(wavs)
-
-    def states(self, *seconds: float) -> list[Tensor]:
-        """The hidden states for noise of these lengths, in eval mode."""
-        return states_of(self.call(self.waves(*seconds)))
-
-    def states_alone(self, wav: Tensor) -> list[Tensor]:
-        """The hidden states of one waveform, in eval mode."""
-        return states_of(self.call([wav]))
-
-    @property
-    def samples_per_frame(self) -> int:
-        return self.upstream.get_downsample_rates(KEY)
-
-
-def states_of(result: Any) -> list[Tensor]:
-    """The hidden states of a result.
-
-    Raises:
-        Fault: there are none, or they are no tensors.
-    """
-    if not isinstance(result, Mapping):
-        raise Fault(f"the call returned a {type(result).__name__}, not a dict")
-    states = result.get(KEY)
-    if not isinstance(states, (list, tuple)) or not states:
-        raise Fault(f"{KEY!r} is {type(states).__name__}, not a list or tuple of tensors; there are the keys {', '.join(map(str, result))}")
-    wrong = [type(state).__name__ for state in states if not isinstance(state, torch.Tensor)]
-    if wrong:
-        raise Fault(f"{KEY!r} holds a {wrong[0]}, not tensors alone")
-    return list(states)
 
 
 def shapes(subject: Subject) -> str:
     """(B, T, D), one T for all, finite."""
-    states = subject.states(*SECONDS)
+    states = subject.first = subject.states(*SECONDS)
     for index, state in enumerate(states):
         if state.dim() != 3 or len(state) != len(SECONDS):
             raise Fault(f"state {index} has the shape {tuple(state.shape)}, not ({len(SECONDS)}, T, D)")
@@ -95,12 +29,24 @@ def shapes(subject: Subject) -> str:
     frames = sorted({state.size(1) for state in states})
     if len(frames) > 1:
         raise Fault(f"the states have {frames} frames; all need the same")
-    widths = sorted({state.size(2) for state in states})
-    return f"{len(states)} of (B, T, {' or '.join(map(str, widths))})"
+    return f"{len(states)} of (B, T, {' or '.join(map(str, _widths(states)))})"
+
+
+def weighted_sum(subject: Subject) -> str:
+    """What a task reads without ``-l``: the sum of all states, which needs one D."""
+    if len(widths := _widths(subject.states(0.5))) > 1:
+        raise Nothing(f"the states are {' and '.join(map(str, widths))} wide, so that no sum of them exists: a user has to choose one (-l)")
+    wavs = subject.waves(*SECONDS)
+    summed = Featurizer(subject.upstream, KEY, subject.device).to(subject.device)(wavs, subject.call(wavs))
+    return f"frames {[len(item) for item in summed]}, {summed[0].size(1)} wide"
+
+
+def _widths(states: list[Tensor]) -> list[int]:
+    return sorted({state.size(-1) for state in states})
 
 
 def last_state(subject: Subject) -> str:
-    """``last_hidden_state``, where there is one, belongs to the states."""
+    """``last_hidden_state``, where there is one, has the frames of the states and is finite; said if it is none of them."""
     result = subject.call(subject.waves(0.5))
     last, states = result.get("last_hidden_state"), states_of(result)
     if last is None:
@@ -108,17 +54,18 @@ def last_state(subject: Subject) -> str:
     last = last[0] if isinstance(last, (list, tuple)) else last
     if last.shape[:2] != states[-1].shape[:2]:
         raise Fault(f"last_hidden_state is {tuple(last.shape)} beside states of {tuple(states[-1].shape)}")
-    return str(tuple(last.shape))
+    if not torch.isfinite(last).all():
+        raise Fault("last_hidden_state holds NaN or infinity for plain noise")
+    equal = [index for index, state in enumerate(states) if torch.equal(state, last)]
+    return f"{tuple(last.shape)}, {f'state {equal[-1]} of {len(states)}' if equal else 'none of the hidden states'}"
 
 
 def types_and_place(subject: Subject) -> str:
-    """Floating point, on the device of the waveforms, without a graph under no_grad."""
+    """float32, on the device of the waveforms, without a graph under no_grad."""
     wav, states = subject.waves(0.5)[0], subject.states(0.5)
     for index, state in enumerate(states):
-        if not state.is_floating_point():
-            raise Fault(f"state {index} is {state.dtype}, not floating point")
-        if state.dtype == torch.float64:
-            raise Fault(f"state {index} is float64 for float32 waveforms")
+        if state.dtype != torch.float32:
+            raise Fault(f"state {index} is {str(state.dtype).removeprefix('torch.')} for float32 waveforms")
         if state.device != wav.device:
             raise Fault(f"state {index} is on {state.device}, the waveforms are on {wav.device}")
         if state.requires_grad:
@@ -139,40 +86,19 @@ def frame_rate(subject: Subject) -> str:
 
 
 def own_lengths(subject: Subject) -> str:
-    """``lengths`` are the frames that each item gives alone; one more or fewer is let pass where items depend on their batch."""
+    """``lengths`` are the frames that each item gives alone; in a batch one more or fewer is let pass where items depend on it."""
     lengths = subject.call(subject.waves(*SECONDS)).get("lengths")
     if lengths is None:
         raise Nothing("no key lengths; tasks that ask for the rule 'own' get 'round'")
     told = [int(n) for n in lengths]
-    alone = [subject.states_alone(wav)[0].size(1) for wav in subject.waves(*SECONDS)]
+    results = [subject.call([wav]) for wav in subject.waves(*SECONDS)]
+    alone = [states_of(result)[0].size(1) for result in results]
+    if (by_itself := [int(result["lengths"][0]) for result in results]) != alone:
+        raise Fault(f"lengths of the items alone are {by_itself}, but their states have {alone} frames")
     slack = 0 if getattr(subject.upstream, "batch_independent", False) else 1  # some published rules depend on the batch
     if len(told) != len(alone) or any(abs(a - b) > slack for a, b in zip(told, alone, strict=True)):
         raise Fault(f"lengths are {told}, but the items alone have {alone} frames")
     return f"{told}, alone {alone}"
-
-
-def determinism(subject: Subject) -> str:
-    """Two calls in eval mode agree."""
-    first, second = subject.states(*SECONDS), subject.states(*SECONDS)
-    difference = largest_difference(first, second)
-    if difference > CLOSE:
-        raise Fault(f"two calls in eval mode differ by {difference:.2g} of the largest value (dropout, dither or state?)")
-    return "equal" if difference == 0 else f"within {difference:.1g}"
-
-
-def independence(subject: Subject) -> str:
-    """Alone or in a batch: equal if the upstream says so."""
-    claimed = bool(getattr(subject.upstream, "batch_independent", False))
-    wavs = subject.waves(*SECONDS)
-    together = states_of(subject.call(wavs))
-    worst = 0.0
-    for index, wav in enumerate(wavs):
-        alone = subject.states_alone(wav)
-        own = [state[index : index + 1, : reference.size(1)] for state, reference in zip(together, alone, strict=True)]
-        worst = max(worst, largest_difference(own, alone))
-    if claimed and worst > CLOSE:
-        raise Fault(f"batch_independent is True, but an item differs by {worst:.2g} of the largest value alone and in a batch")
-    return f"largest difference alone and in a batch {worst:.1g}; batch_independent is {claimed}"
 
 
 def train_mode(subject: Subject) -> str:
@@ -233,25 +159,26 @@ def not_a_number(subject: Subject) -> str:
 
 CHECKS: dict[str, Callable[[Subject], str]] = {
     "hidden states": shapes,
+    "weighted sum": weighted_sum,
     "last hidden state": last_state,
     "type, device": types_and_place,
     "frame rate": frame_rate,
     "lengths": own_lengths,
-    "two calls": determinism,
-    "batch": independence,
+    "two calls": contract_traces.two_calls,
+    "batch": contract_batch.independence,
+    "order": contract_batch.order,
+    "one length": contract_batch.one_length,
+    "other items": contract_batch.other_items,
+    "waveforms": contract_traces.waveforms,
+    "random streams": contract_traces.random_streams,
+    "stateless": contract_traces.stateless,
     "train mode": train_mode,
     "gradients": gradients,
     f"{SHORT} s": short_input,
     f"{LONG:g} s": long_input,
     "NaN": not_a_number,
+    "in the end": contract_traces.in_the_end,
 }
-
-
-def largest_difference(ours: list[Tensor], theirs: list[Tensor]) -> float:
-    """Over all states, relative to the largest value of each; infinite where shapes or numbers of states differ."""
-    if [a.shape for a in ours] != [b.shape for b in theirs]:
-        return float("inf")
-    return max(float((a - b).abs().max() / b.abs().max().clamp(min=1e-9)) for a, b in zip(ours, theirs, strict=True))
 
 
 def examine(subject: Subject) -> Iterator[tuple[str, str, str]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from upstream.option_types import check_types
 from upstream.record import RECORD_FIELDS, UpstreamRecord
 from utility.errors import ConfigError, ToolkitError, UnknownNameError, UsageError, did_you_mean
 from utility.experiment.plugins import EXPERT_FILE, find_plugins, load_plugin
@@ -153,7 +154,7 @@ def build(
         a module that takes a list of 1-D waveforms and returns the dict described in ``upstream/README.md``.
 
     Raises:
-        UsageError: an unknown name, a missing or an unknown option.
+        UsageError: an unknown name, a missing or an unknown option, or one of another type than the constructor is annotated with.
         ToolkitError: the plugin cannot be used.
     """
     entry = find(name_or_path)
@@ -187,6 +188,7 @@ def _accepted(entry: Entry, expert: type, options: dict[str, Any], refresh: bool
     standard = {"ckpt": None, "model_config": None, "refresh": refresh}
     import inspect
 
+    check_types(entry.name, expert, options)
     parameters = inspect.signature(expert).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return {**standard, **options}

@@ -33,11 +33,12 @@ class FairseqModel:
 
     Args:
         model: settings of the model, plain data; those that the file does not give are absent (the defaults differ between the forms and
-            are the caller's business). In the form ``args`` the same dict as ``task``.
+            are the caller's business). The same dict as ``task`` in the form ``args``, and where ``cfg`` is the model's settings.
         task: settings of the task, such as ``normalize``.
         weights: by fairseq's names; entries of the state dict that are no tensors are left out.
         form: the layout.
         symbols: of each label dictionary, its entries (HuBERT); empty where the file has none.
+        others: names of the entries of the state dict that are no tensors (data2vec's ``_ema``).
     """
 
     model: dict[str, Any]
@@ -45,6 +46,7 @@ class FairseqModel:
     weights: dict[str, Tensor]
     form: Literal["converted", "args", "cfg"]
     symbols: list[list[str]] = field(default_factory=list)
+    others: frozenset[str] = frozenset()
 
 
 def read_fairseq(content: Mapping[Any, Any], path: Path | str) -> FairseqModel:
@@ -55,15 +57,17 @@ def read_fairseq(content: Mapping[Any, Any], path: Path | str) -> FairseqModel:
     """
     if content.get("model_weight") is not None:
         model, task = _settings(content, "model_cfg", path), record_to_plain(content.get("task_cfg") or {})
-        return FairseqModel(_given(model, {}), _given(task, {}), _weights(content, "model_weight", path), "converted", _symbols(content))
+        weights, others = _weights(content, "model_weight", path), _others(content, "model_weight")
+        return FairseqModel(_given(model, {}), _given(task, {}), weights, "converted", _symbols(content), others)
     if content.get("args") is not None:
         flat = _given(_settings(content, "args", path), {})
-        return FairseqModel(flat, flat, _weights(content, "model", path), "args", _symbols(content))
+        return FairseqModel(flat, flat, _weights(content, "model", path), "args", _symbols(content), _others(content, "model"))
     if content.get("cfg") is not None:
         cfg = _settings(content, "cfg", path)
         model, task = (cfg["model"], cfg.get("task") or {}) if isinstance(cfg.get("model"), dict) else (cfg, cfg)
-        weights = _weights(content, "model", path)
-        return FairseqModel(_given(model, cfg), _given(task, cfg), weights, "cfg", _symbols(content))
+        weights, settings = _weights(content, "model", path), _given(model, cfg)
+        task = settings if task is model else _given(task, cfg)
+        return FairseqModel(settings, task, weights, "cfg", _symbols(content), _others(content, "model"))
     there = ", ".join(map(str, list(content)[:8])) or "nothing"
     raise CheckpointError(
         f"{path} is no fairseq checkpoint: it has neither 'model_cfg' with 'model_weight' nor 'args' or 'cfg' with 'model'; "
@@ -85,6 +89,10 @@ def _weights(content: Mapping[Any, Any], name: str, path: Path | str) -> dict[st
     if not tensors:
         raise CheckpointError(f"{path} has no weights under {name!r}, but {_kind(content, name)}")
     return tensors
+
+
+def _others(content: Mapping[Any, Any], name: str) -> frozenset[str]:
+    return frozenset(key for key, value in content[name].items() if isinstance(key, str) and not isinstance(value, Tensor))
 
 
 def _kind(content: Mapping[Any, Any], name: str) -> str:

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from upstream.blocks.checkpoint_family import Family, check_family
 from upstream.blocks.fairseq_files import FairseqModel, read_fairseq
 from upstream.interfaces import UpstreamBase
 from utility.errors import UnknownNameError, UsageError
@@ -40,10 +41,12 @@ class TransformerExpert(UpstreamBase):
             the output of each layer without the final layer norm; ``"fairseq_layers_before_residual"``: the output of each feed-forward.
 
     Raises:
-        CheckpointError: the file is no checkpoint of such a model.
+        CheckpointError: the file is no checkpoint of such a model, or of another member of the family.
         UsageError: an impossible option.
     """
 
+    family: Family | None = None
+    """Which checkpoints may be read; None: any of the family."""
     kind: Kind = "wav2vec2"
     masking: Masking = "convolutions"
 
@@ -61,6 +64,8 @@ class TransformerExpert(UpstreamBase):
         refuse_config(model_config)
         path = local_path(ckpt, refresh)
         file = read_fairseq(read_checkpoint(path), path)
+        if self.family is not None:
+            check_family(file, self.family, path)
         settings = TransformerSettings.of(net_settings(file), path)
         _check_selection(feature_selection, settings)
         model = load_model(settings, self.kind, file.weights, path)

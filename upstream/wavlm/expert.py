@@ -8,4 +8,4 @@ from upstream.blocks.transformer_family import TransformerExpert
 class UpstreamExpert(TransformerExpert):
     """layers + 1 hidden states; see :class:`upstream.blocks.transformer_family.TransformerExpert` for the options."""
 
-    kind, masking = "wav2vec2", "groups"
+    family, kind, masking = "wavlm", "wav2vec2", "groups"

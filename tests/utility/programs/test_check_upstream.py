@@ -46,7 +46,11 @@ def late(line: str) -> tuple[str, str]:
 
 WRONG = {  # by the check that finds it: what is replaced by what, and the finding
     "frame rate": ("return 160\n", "return 320\n", r"0.4 s gave 40 frames; at 320 samples per frame it should be about 20"),
-    "lengths": ("len(wav) // 160 for", "len(wav) // 160 + 1 for", r"are \[41, .*\], but the items alone have \[40, 50, 100, 123\]"),
+    "lengths": (
+        "len(wav) // 160 for",
+        "len(wav) // 160 + (len(wavs) > 1) for",
+        r"are \[41, .*\], but the items alone have \[40, .*\]",
+    ),
     "train mode": (*late("states = states[: 1 + (not self.training)]"), r"1 states in train mode, 2 in eval mode \(layerdrop"),
     "two calls": (*late("self.calls += 1; states[1] = states[1] + self.calls"), r"two calls in eval mode differ by"),
     "batch": (*late("states[1] = states[1] + padded.size(1)"), r"batch_independent is True, but an item differs by"),
@@ -58,6 +62,46 @@ WRONG = {  # by the check that finds it: what is replaced by what, and the findi
     "hidden states": ("states[0])))", "states[0][:, 1:])))", r"the states have \[122, 123\] frames; all need the same"),
     "last hidden state": ("states[-1], ", "states[-1][:, :9], ", r"last_hidden_state is \(1, 9, 6\) beside states of \(1, 50, 6\)"),
 }
+
+SHIFTED = "torch.cat([state[-1:], state[:-1]])"
+ALSO_WRONG = {  # what broke the contract once without being seen: check, what is replaced by what, the finding
+    "items in another order": (
+        "order",
+        *late(f"states = [{SHIFTED} for state in states]"),
+        r"at place 0 of a batch moves the states at place 1:",
+    ),
+    "sorted": ("order", CHECKED, f"sorted({CHECKED}, key=len)[::-1]", r"at place 0 of a batch moves the states at place 3:"),
+    "large batches": ("one length", *late("states[1] = states[1] + (len(wavs) > 4)"), r"item \d of 8 waveforms of one length is"),
+    "mean of the batch": ("other items", *late("states[1] = states[1] + states[1].mean()"), r"with what the other waveforms .* hold"),
+    "in place": ("waveforms", CHECKED, f"[wav.mul_(0.5) for wav in {CHECKED}]", r"waveform 0 .* changed in place in eval mode"),
+    "seeds": ("random streams", *late("torch.manual_seed(0)"), r"in eval mode moved the global random stream of torch;"),
+    "seeds to train": ("random streams", *late("if self.training: torch.manual_seed(0)"), r"in train mode seeds the .* stream of torch"),
+    "draws": ("random streams", *late("import random; random.random()"), r"in eval mode moved the global random stream of random;"),
+    "tiny noise": ("two calls", *late("states[1] = states[1] + torch.randn(1) * 1e-6"), r"two calls in eval mode differ by"),
+    "weights": ("stateless", "batch_independent =", "stateless = batch_independent =", r"there are 4 trainable parameters"),
+    "counts": ("in the end", *late("self.calls += 1; states[1] = states[1] + (self.calls > 40)"), r"from the first call"),
+    "last is NaN": ("last hidden state", "states[-1], ", "states[-1] * torch.nan, ", r"last_hidden_state holds NaN"),
+    "half": ("type, device", *late("states = [state.half() for state in states]"), r"state 0 is float16 for float32 waveforms"),
+    "short lengths": ("lengths", "len(wav) // 160 for", "len(wav) // 160 - 1 for", r"alone are \[39, .*\], but their states have \[40,"),
+}
+RANDOM = """
+import torch
+from torch import nn
+from utility.features.waves import check_waves, pad_waves
+
+class UpstreamExpert(nn.Module):
+    stateless = True
+
+    def __init__(self, ckpt=None, model_config=None, **kwargs):
+        super().__init__()
+
+    def get_downsample_rates(self, key):
+        return 1
+
+    def forward(self, wavs):
+        padded = pad_waves(check_waves(wavs, 160))[..., None]
+        return {"hidden_states": [padded + 1e-6 * torch.randn(1)]}
+"""
 
 
 @pytest.fixture
@@ -77,7 +121,9 @@ def page(tmp_path, capsys):
 def test_one_that_is_right(page):
     status, rows = page(RIGHT, "--scale", "0.5")
     assert status == 0 and list(rows) == list(CHECKS)
-    assert {verdict for verdict, _ in rows.values()} == {"ok"}
+    assert {name for name, (verdict, _) in rows.items() if verdict != "ok"} == {"stateless"}
+    assert rows["stateless"][0] == "--" and rows["last hidden state"][1] == "(1, 50, 6), state 1 of 2"
+    assert rows["weighted sum"][1] == "frames [40, 50, 100, 123], 6 wide"
     assert rows["hidden states"][1] == "2 of (B, T, 6)" and rows["gradients"][1] == "reach 4 of 4 parameters"
     assert rows["lengths"][1] == "[40, 50, 100, 123], alone [40, 50, 100, 123]"
 
@@ -90,6 +136,31 @@ def test_one_that_is_wrong(page, check):
     assert status == 1
     verdict, finding = rows[check]
     assert verdict == "FAIL" and re.search(sentence, finding), finding
+
+
+@pytest.mark.parametrize("what", ALSO_WRONG)
+def test_others_that_are_wrong(page, what):
+    check, right, wrong, sentence = ALSO_WRONG[what]
+    assert right in RIGHT
+    status, rows = page(RIGHT.replace(right, wrong))
+    assert status == 1
+    verdict, finding = rows[check]
+    assert verdict == "FAIL" and re.search(sentence, finding), finding
+
+
+def test_random_numbers_in_what_claims_to_be_a_function_of_the_waveforms(page):
+    _, rows = page(RANDOM)
+    assert rows["stateless"][0] == "FAIL" and "two seeds differ by" in rows["stateless"][1]
+    assert rows["random streams"][0] == rows["two calls"][0] == "FAIL"
+
+
+def test_allowed_but_told(page):
+    """States of several widths, of which one has to be chosen, and a last state that is none of them."""
+    changed = RETURN.replace("states[-1], ", "states[-1] + 1, ").replace("states,", "[states[0], states[1][..., :4]],")
+    status, rows = page(RIGHT.replace(RETURN, changed))
+    assert status == 0 and rows["hidden states"][1] == "2 of (B, T, 4 or 6)"
+    assert rows["weighted sum"][0] == "--" and "4 and 6 wide" in rows["weighted sum"][1]
+    assert rows["last hidden state"] == ("ok", "(1, 50, 6), none of the hidden states")
 
 
 def test_what_is_no_upstream_at_all(page):
