@@ -47,13 +47,15 @@ def plan(files: list[Path], output: Path) -> dict[Path, Path]:
     """Which audio file becomes which feature file.
 
     Raises:
-        DataError: two files would become one.
+        DataError: two files would become one, or a folder has no audio.
     """
     from utility.audio.io import find_audio
 
     pairs = []
     for path in files:
         base, found = (path, find_audio(path)) if path.is_dir() else (path.parent, [path])
+        if not found:
+            raise DataError(f"there is no audio in {path}")
         pairs += [(audio, output / audio.relative_to(base).with_suffix(".pt")) for audio in found]
     owner: dict[Path, Path] = {}
     for audio, target in pairs:

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from utility.errors import CheckpointError
+from utility.experiment.nesting import LEAF, Nest, Parts, Unreadable, nest_of
 
 DTYPES: dict[str, torch.dtype] = {
     "UntypedStorage": torch.uint8,
@@ -37,10 +38,6 @@ DTYPES: dict[str, torch.dtype] = {
 
 TORCH_VALUES = {name: value for name, value in vars(torch).items() if isinstance(value, (torch.dtype, torch.layout, torch.memory_format))}
 """Names in torch that are values, such as ``torch.float32``."""
-
-
-class Unreadable(Exception):  # noqa: N818 - turned into DamagedCheckpointError, which names the file
-    """The graph does not make sense; the message completes "the file is ..."."""
 
 
 class Stub:
@@ -310,6 +307,8 @@ class Rebuilder:
     def __init__(self, load_bytes: Callable[[bytes], Any]):
         self.load_bytes = load_bytes
         self.done: dict[int, Any] = {}
+        self.kept: list[Any] = []  # what the numbers in done are of: they must not become those of other values
+        self.nests: dict[int, Nest] = {}
         self.open: set[int] = set()
 
     def rebuild(self, graph: Any) -> Any:
@@ -329,11 +328,14 @@ class Rebuilder:
             made.extend(self.rebuild(member) for member in graph)
             return made
         if type(graph) in (tuple, set, frozenset):
-            return type(graph)(self.rebuild(member) for member in graph)
+            return self._keep(graph, type(graph)(map(self.rebuild, graph)))
         return graph
 
     def _keep(self, graph: Any, value: Any) -> Any:
         self.done[id(graph)] = value
+        self.kept.append(graph)
+        if isinstance(value, (tuple, frozenset)):
+            self.nests[id(value)] = nest_of(self.nests.get(id(member), LEAF) for member in value)
         return value
 
     def _name(self, module: str, name: str) -> Any:
@@ -399,44 +401,52 @@ def record_to_plain(value: Any) -> Any:
     """Records as nested plain data: omegaconf's containers become what they contain, any other record its attributes by name.
 
     A missing value stays ``"???"`` and an interpolation ``"${...}"``; an enumeration member becomes its value; a bare class its name.
+
+    Raises:
+        CheckpointError: the parts hold one another so often that there is no end of them.
     """
-    return _plain(value, ())
+    return _plain(value, (), Parts("the settings in a checkpoint"))
 
 
-def _plain(value: Any, above: tuple[int, ...]) -> Any:
+def _plain(value: Any, above: tuple[int, ...], parts: Parts) -> Any:
+    parts.one_more()
     if id(value) in above:
         return None  # omegaconf's nodes point back at their parents
     inner = (*above, id(value))
     if isinstance(value, dict):
-        return {k: _plain(v, inner) for k, v in value.items()}
+        return {k: _plain(v, inner, parts) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return type(value)(_plain(v, inner) for v in value) if type(value) in (list, tuple) else value
+        return type(value)(_plain(v, inner, parts) for v in value) if type(value) in (list, tuple) else value
     if not isinstance(value, Record):
         return value
     attributes = value.attributes
     if value.module.split(".")[0] == "omegaconf":
         content = next((name for name in ("_content", "_val", "content") if name in attributes), None)
-        return _plain(attributes[content], inner) if content else None
+        return _plain(attributes[content], inner, parts) if content else None
     if attributes or value.entries:
-        return _plain({**attributes, **value.entries}, inner)
+        return _plain({**attributes, **value.entries}, inner, parts)
     if value.items:
-        return _plain(value.items, inner)
-    return _plain(value.args[0], inner) if len(value.args) == 1 else f"{value.module}.{value.name}"
+        return _plain(value.items, inner, parts)
+    return _plain(value.args[0], inner, parts) if len(value.args) == 1 else f"{value.module}.{value.name}"
 
 
-def module_state(module: Record, prefix: str = "") -> dict[str, torch.Tensor]:
+def module_state(module: Record) -> dict[str, torch.Tensor]:
     """The state dict of a pickled ``torch.nn`` module.
 
     Args:
         module: its record, with records of other modules in it.
-        prefix: goes before every name.
 
     Returns:
         Parameters and persistent buffers by their dotted names.
 
     Raises:
-        CheckpointError: the record is no module.
+        CheckpointError: the record is no module, or one that holds itself or others without end.
     """
+    return _module_state(module, "", Parts("the modules in a checkpoint"))
+
+
+def _module_state(module: Record, prefix: str, count: Parts) -> dict[str, torch.Tensor]:
+    count.one_more()
     parts = module.attributes if isinstance(module, Record) else {}
     if "_parameters" not in parts or "_modules" not in parts:
         raise CheckpointError(f"{module!r} is not a pickled torch module")
@@ -444,5 +454,5 @@ def module_state(module: Record, prefix: str = "") -> dict[str, torch.Tensor]:
     own = {**parts["_parameters"], **{k: v for k, v in parts.get("_buffers", {}).items() if k not in hidden}}
     state = {prefix + name: value for name, value in own.items() if value is not None}
     for name, child in parts["_modules"].items():
-        state.update(module_state(child, f"{prefix}{name}.") if child is not None else {})
+        state.update(_module_state(child, f"{prefix}{name}.", count) if child is not None else {})
     return state

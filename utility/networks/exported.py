@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from utility.errors import CheckpointError
+from utility.experiment.nesting import Parts
 from utility.experiment.rebuild import record_to_plain
 
 MARK = "tuned_upstream"
@@ -104,7 +105,7 @@ def outline(content: Mapping[str, Any], path: Path) -> dict[Any, Any]:
         raise CheckpointError(f"{path} is no complete export of an upstream: its weights have no names")
     taker.path, taker.state = path, export["state"]
     most = max((value.numel() for value in export["state"].values() if isinstance(value, Tensor)), default=0)
-    return _filled(export["outline"], path, most)
+    return _filled(export["outline"], path, most, Parts(f"the settings in {path}"))
 
 
 def _outlined(value: Any) -> Any:
@@ -118,15 +119,20 @@ def _outlined(value: Any) -> Any:
     return value if isinstance(value, _PLAIN) else None
 
 
-def _filled(value: Any, path: Path, most: int) -> Any:
+def _filled(value: Any, path: Path, most: int, parts: Parts) -> Any:
     """The outline with zeros for its notes.
 
     A tensor of more than ``most`` elements, those of the largest weight of the upstream, is none that it is made of: it comes back empty,
     so that no net is made larger than the file.
     """
+    parts.one_more()
     if isinstance(value, Mapping):
-        return _zeros(value[_TENSOR], path, most) if _TENSOR in value else {key: _filled(item, path, most) for key, item in value.items()}
-    return type(value)(_filled(item, path, most) for item in value) if isinstance(value, list | tuple) else value
+        return (
+            _zeros(value[_TENSOR], path, most)
+            if _TENSOR in value
+            else {key: _filled(item, path, most, parts) for key, item in value.items()}
+        )
+    return type(value)(_filled(item, path, most, parts) for item in value) if isinstance(value, list | tuple) else value
 
 
 def _zeros(note: Any, path: Path, most: int) -> Tensor:

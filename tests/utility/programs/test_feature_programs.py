@@ -66,6 +66,15 @@ def test_mistakes_are_one_sentence(words, sentence, tmp_path, capsys):
     assert "nowhere.wav" in error or sentence
 
 
+def test_a_folder_without_audio_is_no_success(recordings, tmp_path, capsys):
+    (tmp_path / "none").mkdir()
+    (tmp_path / "none/readme.txt").write_text("no audio")
+    words = ["fbank", "--files", str(recordings), str(tmp_path / "none"), "--output_dir", str(tmp_path / "o"), "--device", "cpu"]
+    assert extract_features.main(words) == 2
+    output = capsys.readouterr()
+    assert f"there is no audio in {tmp_path / 'none'}" in output.err and not output.out and not (tmp_path / "o").exists()
+
+
 def test_two_files_of_one_name_are_refused(recordings, tmp_path):
     twin = tmp_path / "other/a.wav"
     twin.parent.mkdir()

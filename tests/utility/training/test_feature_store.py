@@ -8,6 +8,7 @@ import os
 import random
 import signal
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from multiprocessing import get_context
 from pathlib import Path
@@ -118,6 +119,37 @@ def test_no_part_of_a_file_is_taken_for_an_entry(tmp_path):
             Entry.read(path)
         except ValueError:
             continue
+
+
+def resealed(content: bytes) -> bytes:
+    """An entry's file whose header's checksum is right again."""
+    header = content[16 : 16 + int.from_bytes(content[8:12], "little")]
+    return content[:12] + zlib.crc32(header).to_bytes(4, "little") + content[16:]
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong"),
+    [
+        (b'{"at": 0}', b'{"at": 9}'),
+        (b'{"at": 0}', b'{"at":-1}'),
+        (b'{"at": 0}', b'{"aT": 0}'),
+        (b'"tuple"', b'"sheep"'),
+        (b'"as": "bfloat16"', b'"as": "blfoat16"'),
+        (b'"type": "float32"', b'"type": "float34"'),
+        (b'"shape": [1, 2, 3]', b'"shape": [9, 2, 3]'),
+    ],
+)
+def test_an_entry_whose_header_was_altered_is_computed_again(tmp_path, right, wrong):
+    """It ended in a traceback when the batch was made."""
+    whole = b"".join(Entry.of(states(2), torch.float32).blocks())
+    altered = whole.replace(right, wrong, 1)
+    assert altered != whole and len(altered) == len(whole)
+    (tmp_path / "entry").write_bytes(altered)
+    with pytest.raises(ValueError, match="is damaged"):
+        Entry.read(tmp_path / "entry")
+    (tmp_path / "entry").write_bytes(resealed(altered))
+    with pytest.raises(ValueError, match=r"."):
+        Entry.read(tmp_path / "entry")
 
 
 # ---- fingerprints

@@ -1,12 +1,14 @@
 """What an upstream gives for one utterance: as plain data, as a file, and as a member of a batch.
 
-A file has eight magic bytes, the length of its header (little-endian, 8 bytes), the header (JSON), and from the next multiple of 64 on the
-tensors, each at a multiple of 64. The header says how long the rest is, so that a truncated file is known as such.
+A file has eight magic bytes, the length of its header and the header's CRC-32 (little-endian, 4 bytes each), the header (JSON), and from
+the next multiple of 64 on the tensors, each at a multiple of 64. The header says how long the rest is, so that a truncated file is known as
+such. The tensors have no checksum: most of them are not read, and to sum them all would take longer than to read the one that is.
 """
 
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MAGIC = b"STATES1\n"
+MAGIC = b"STATES2\n"
+_HEAD = 16
 STORED_TYPES = {"fp32": torch.float32, "fp16": torch.float16}
 _ALIGNMENT = 64
 _PLAIN = (str, int, float, bool, type(None))
@@ -71,7 +74,7 @@ class Entry:
             for tensor, kind, offset in zip(self.tensors, self.types, offsets, strict=True)
         ]
         header = json.dumps({"tree": self.tree, "tensors": listed, "bytes": end}).encode()
-        head = MAGIC + len(header).to_bytes(8, "little") + header
+        head = MAGIC + len(header).to_bytes(4, "little") + zlib.crc32(header).to_bytes(4, "little") + header
         yield head.ljust(_aligned(len(head)), b"\0")
         for tensor in self.tensors:
             yield memoryview(tensor.contiguous().numpy().reshape(-1).view(np.uint8))
@@ -86,17 +89,24 @@ class Entry:
             ValueError: it is damaged or truncated.
         """
         mapped = np.memmap(path, np.uint8, mode="c")  # copy on write: torch asks for memory that it could write to
-        start = 16 + int.from_bytes(mapped[8:16].tobytes(), "little")
+        start = _HEAD + int.from_bytes(mapped[8:12].tobytes(), "little")
         if mapped[:8].tobytes() != MAGIC or start > len(mapped):
             raise ValueError(f"{path} is no entry of a feature store")
+        text = mapped[_HEAD:start].tobytes()
+        if zlib.crc32(text) != int.from_bytes(mapped[12:_HEAD].tobytes(), "little"):
+            raise ValueError(f"{path} is damaged")
         try:
-            header = json.loads(mapped[16:start].tobytes())
+            header = json.loads(text)
             data = mapped[_aligned(start) :]
             if len(data) != header["bytes"]:
                 raise ValueError(f"{path} is truncated")
             tensors = [_mapped(data, one) for one in header["tensors"]]
-            return cls(header["tree"], tensors, [one["as"] for one in header["tensors"]])
-        except (KeyError, TypeError) as error:
+            types = [one["as"] for one in header["tensors"]]
+            if not all(isinstance(getattr(torch, name), torch.dtype) for name in types):
+                raise TypeError(types)
+            _check_tree(header["tree"], len(tensors))
+            return cls({"dict": header["tree"]["dict"]}, tensors, types)
+        except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is damaged") from error
 
 
@@ -160,6 +170,18 @@ def _described(value: Any, place: Any) -> dict[str, Any] | None:
     return None
 
 
+def _check_tree(node: Any, tensors: int) -> None:
+    """Raises ValueError, TypeError or AttributeError if this is no tree over so many tensors."""
+    ((kind, content),) = node.items()
+    if kind == "at" and not (type(content) is int and 0 <= content < tensors):
+        raise ValueError(f"there is no tensor {content}")
+    if kind not in ("at", "value", "dict", *_KINDS):
+        raise ValueError(f"unknown kind {kind!r}")
+    if kind == "dict" or kind in _KINDS:
+        for member in content.values() if kind == "dict" else content:
+            _check_tree(member, tensors)
+
+
 def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     if not tensor.is_floating_point() or tensor.dtype == torch.float64:
         return tensor
@@ -171,8 +193,8 @@ def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 def _mapped(data: np.ndarray, one: Mapping[str, Any]) -> Tensor:
     kind = np.dtype(one["type"])
     size = int(np.prod(one["shape"], dtype=np.int64)) * kind.itemsize
-    if not 0 <= one["offset"] <= one["offset"] + size <= len(data):
-        raise ValueError("a tensor lies outside of the file")
+    if one["shape"][:1] != [1] or not 0 <= one["offset"] <= one["offset"] + size <= len(data):
+        raise ValueError("a tensor is no utterance's, or lies outside of the file")
     return torch.from_numpy(np.asarray(data[one["offset"] : one["offset"] + size]).view(kind).reshape(one["shape"]))
 
 
