@@ -406,6 +406,24 @@ def test_altered_zip_files(tmp_path, change, sentence):
         load_foreign(path)
 
 
+def test_a_zip_entry_larger_than_its_file(tmp_path):
+    """Compressed zeros, which would fill the memory."""
+    path = write(tmp_path / "x", {"w": torch.ones(3)}, "zip")
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x/data/7", bytes(1_000_000))
+    assert path.stat().st_size < 100_000
+    with pytest.raises(DamagedCheckpointError, match="a zip file with an entry larger than itself"):
+        load_foreign(path)
+
+
+def test_a_storage_of_two_types(tmp_path):
+    """The first would be read as the second."""
+    storage = b"(X\x07\0\0\0storagectorch\n%sStorage\nX\x01\0\0\0kX\x03\0\0\0cpuK\x01tQ"
+    path = raw(tmp_path, b"\x80\x02(" + storage % b"Float" + storage % b"Int" + b"t.")
+    with pytest.raises(DamagedCheckpointError, match="storage k has two types"):
+        load_foreign(path)
+
+
 @pytest.mark.parametrize(
     ("method", "sentence"), [(zipfile.ZIP_DEFLATED, "Error -3 while decompressing"), (zipfile.ZIP_LZMA, "compressed in an unusual way")]
 )

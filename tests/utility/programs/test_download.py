@@ -9,6 +9,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -207,3 +208,15 @@ def test_a_killed_download_is_continued(server, tmp_path):
     assert 0 < held <= 100_000
     assert download.fetch(server.url("/x"), sha256=DIGEST, cache=tmp_path).read_bytes() == CONTENT
     assert server.requests[-1].headers["Range"] == f"bytes={held}-"
+
+
+@pytest.mark.parametrize(
+    ("header", "answer"),
+    [("bytes 4-9/10", True), ("bytes 0-9/10", False), ("bytes 4-9/11", False), ("bytes 4-8/10", False), ("", False)],
+)
+def test_a_range_other_than_the_one_asked_for_is_not_appended(header, answer, tmp_path):
+    part = download._Part("http://x/y", tmp_path / "part", tmp_path / "note")
+    part.path.write_bytes(b"1234")
+    response = SimpleNamespace(headers={"Content-Range": header})
+    assert part._continues(response, 4, {"total": 10}) is answer
+    assert part.path.exists() is answer

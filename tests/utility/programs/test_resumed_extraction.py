@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from tests.upstream.frames import tiny
 from utility import extract_features
-from utility.experiment.extraction import LINES, LOCK, SETTINGS
+from utility.experiment.extraction import LINES, LOCK, SETTINGS, feature_folder
 from utility.experiment.killpoints import VARIABLE
 
 COUNT = 4
@@ -168,3 +168,15 @@ def test_a_wrong_layer_leaves_no_settings_behind(words, tmp_path):
     assert extract_features.main([*words, "--layer", "9"]) == 2
     assert extract_features.main(words) == 0
     assert json.loads((tmp_path / "o" / SETTINGS).read_text())["layers"] is None
+
+
+def test_a_recording_of_the_same_size_that_was_written_later_is_done_again(tmp_path):
+    audio, target = tmp_path / "a.wav", tmp_path / "o/a.pt"
+    audio.write_bytes(b"one")
+    with feature_folder(tmp_path / "o", {"identity": "x", "layers": None}, [target]) as folder:
+        folder.add(target, audio, lambda path: path.write_bytes(b"features"))
+    with feature_folder(tmp_path / "o", {"identity": "x", "layers": None}, [target]) as folder:
+        assert folder.holds(target, audio)
+        audio.write_bytes(b"two")
+        os.utime(audio, ns=(0, 1))
+        assert not folder.holds(target, audio)
