@@ -36,6 +36,8 @@ DTYPES: dict[str, torch.dtype] = {
 }
 """Element type of each torch storage class."""
 
+MOST_OF_RANGE = 1 << 20
+
 TORCH_VALUES = {name: value for name, value in vars(torch).items() if isinstance(value, (torch.dtype, torch.layout, torch.memory_format))}
 """Names in torch that are values, such as ``torch.float32``."""
 
@@ -235,6 +237,14 @@ def _members(call: _Call) -> list[Any]:
     return [*(call.args[0] if call.args else ()), *call.items]
 
 
+def _range(call: _Call) -> range:
+    """Whatever is given a range may list it: one of 2^40 numbers is ten bytes in a file."""
+    made = range(*map(int, call.args))
+    if made[MOST_OF_RANGE:]:
+        raise Unreadable(f"a range of more than {MOST_OF_RANGE} numbers")
+    return made
+
+
 _Build = Callable[[_Call], Any]
 
 _TORCH: dict[str, _Build] = {
@@ -264,8 +274,8 @@ _PYTHON: dict[str, _Build] = {
     "builtins.list": _members,
     "builtins.tuple": lambda call: tuple(_members(call)),
     "builtins.complex": lambda call: complex(*map(float, call.args)),
-    "builtins.xrange": lambda call: range(*map(int, call.args)),
-    "builtins.range": lambda call: range(*map(int, call.args)),
+    "builtins.xrange": _range,
+    "builtins.range": _range,
     "builtins.slice": lambda call: slice(*call.args),
     "pathlib.Path": lambda call: Path(*map(str, call.args)),
     "pathlib.PosixPath": lambda call: Path(*map(str, call.args)),

@@ -416,6 +416,17 @@ def test_a_zip_entry_larger_than_its_file(tmp_path):
         load_foreign(path)
 
 
+@pytest.mark.parametrize("name", ["builtins\nset", "builtins\nlist", "torch\nSize", "builtins\nbytes"])
+@pytest.mark.parametrize("numbers", [(1 << 24,), (0, -(1 << 70), -1)])
+def test_a_range_that_would_fill_the_memory(tmp_path, name, numbers):
+    made = pickle.dumps(range(*numbers), protocol=2).removeprefix(b"\x80\x02").removesuffix(b".").replace(b"__builtin__", b"builtins")
+    path = raw(tmp_path, b"\x80\x02c" + name.encode() + b"\n" + made.replace(b"xrange", b"range") + b"\x85R.")
+    with pytest.raises(DamagedCheckpointError, match="a range of more than 1048576 numbers"):
+        load_foreign(path)
+    (tmp_path / "few").write_bytes(pickle.dumps([range(0, 100_000, 7)], protocol=2))
+    assert load_foreign(tmp_path / "few") == [range(0, 100_000, 7)]
+
+
 def test_a_storage_of_two_types(tmp_path):
     """The first would be read as the second."""
     storage = b"(X\x07\0\0\0storagectorch\n%sStorage\nX\x01\0\0\0kX\x03\0\0\0cpuK\x01tQ"
