@@ -40,6 +40,7 @@ class Entry:
         kwargs: keyword arguments that the card gives to ``UpstreamExpert``.
         record: what is known of it.
         needs: options that the user has to give (``ckpt``, ``model_config``).
+        meant: of these, what is given if not a file, such as ``FOLDER``.
         hidden: left out of listings (old names and aliases).
         outside: the folder was named by its path.
     """
@@ -49,6 +50,7 @@ class Entry:
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     record: UpstreamRecord = field(default_factory=lambda: UpstreamRecord(""))
     needs: tuple[str, ...] = ()
+    meant: Mapping[str, str] = field(default_factory=dict)
     hidden: bool = False
     outside: bool = False
 
@@ -177,7 +179,7 @@ def build(
 def _require(entry: Entry, options: Mapping[str, Any]) -> None:
     for need in entry.needs:
         if options.get(need) is None:
-            flag = f" ({_FLAGS[need]} FILE)" if need in _FLAGS else ""
+            flag = f" ({_FLAGS[need]} {entry.meant.get(need, 'FILE')})" if need in _FLAGS else ""
             raise UsageError(f"upstream {entry.name!r} needs the option {need}{flag}")
 
 
@@ -205,7 +207,7 @@ def _outside_entry(folder: Path) -> Entry:
         raise UsageError(f"{folder} is no upstream folder: it has no {EXPERT_FILE}")
     of_folder = {e.name: e for e in _entries_of(folder)}
     entry = of_folder.get(folder.name) or next(iter(of_folder.values()))
-    return Entry(str(folder), folder, entry.kwargs, entry.record, entry.needs, outside=True)
+    return Entry(str(folder), folder, entry.kwargs, entry.record, entry.needs, entry.meant, outside=True)
 
 
 def _entries_of(folder: Path) -> list[Entry]:
@@ -221,7 +223,8 @@ def _entries_of(folder: Path) -> list[Entry]:
 def _entry(folder: Path, name: str, variant: Mapping[str, Any], base: Mapping[str, Any], source: Path) -> Entry:
     options = dict(variant)
     record = {**base, **options.pop("record", {})}
-    needs, hidden = tuple(options.pop("needs", ())), bool(options.pop("hidden", False))
+    needs, hidden = options.pop("needs", ()), bool(options.pop("hidden", False))
+    meant = needs if isinstance(needs, Mapping) else {}
     wrong = [f"unknown record field {k!r}{did_you_mean(k, RECORD_FIELDS)}" for k in record if k not in RECORD_FIELDS]
     if wrong:
         raise ConfigError(wrong, str(source))
@@ -229,7 +232,7 @@ def _entry(folder: Path, name: str, variant: Mapping[str, Any], base: Mapping[st
     for key in _FILE_KEYS:
         if key in options and (folder / str(options[key])).is_file():
             options[key] = str(folder / options[key])
-    return Entry(str(name), folder, MappingProxyType(options), UpstreamRecord(str(name), **record), needs, hidden)
+    return Entry(str(name), folder, MappingProxyType(options), UpstreamRecord(str(name), **record), tuple(needs), meant, hidden)
 
 
 def _read_card(path: Path) -> dict[str, Any]:

@@ -43,12 +43,22 @@ def read_checkpoint(path: Path, families: Iterable[str] = ()) -> dict[Any, Any]:
         families: see :func:`utility.experiment.unpickle.load_foreign`.
 
     Raises:
-        CheckpointError: unreadable, damaged, refused, or no dictionary.
+        CheckpointError: a folder, unreadable, damaged, refused, or no dictionary.
     """
+    if path.is_dir():
+        raise CheckpointError(_about_folder(path))
     content = load_foreign(path, families)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, not a dictionary of weights and settings")
     return exported.outline(content, path) if exported.MARK in content else content
+
+
+def _about_folder(path: Path) -> str:
+    """What may be meant by a folder where a file belongs."""
+    if (path / "config.json").is_file():
+        return f"{path} is a folder of a Hugging Face model, which -u hf reads; -k takes a file here"
+    newest = max(path.glob("*.ckpt"), key=lambda file: file.stat().st_mtime, default=None) or next(path.glob("*.pt"), None)
+    return f"{path} is a folder, -k takes a file{f'; did you mean {newest}?' if newest else ''}"
 
 
 def section(content: Mapping[Any, Any], path: Path, *names: str) -> Any:

@@ -53,7 +53,9 @@ class FineTuning:
             ConfigError: they would be without effect.
         """
         if self.given and not trained:
-            raise ConfigError(f"{' and '.join(self.given)} need an upstream that is trained along (-f)", "optimizer")
+            raise ConfigError(
+                f"{' and '.join(self.given)} need{'s' * (len(self.given) == 1)} an upstream that is trained along (-f)", "optimizer"
+            )
 
     @property
     def given(self) -> list[str]:

@@ -54,6 +54,14 @@ def test_no_file(entry, tmp_path):
     assert "there is no checkpoint" in refused(entry, tmp_path / "none.pt")
 
 
+def test_a_folder_is_told_what_it_may_mean(tmp_path):
+    assert refused("hubert_local", tmp_path).endswith("is a folder, -k takes a file")
+    (tmp_path / "states-2.ckpt").touch()
+    assert refused("apc_local", tmp_path).endswith(f"did you mean {tmp_path / 'states-2.ckpt'}?")
+    (tmp_path / "config.json").touch()
+    assert "is a folder of a Hugging Face model, which -u hf reads" in refused("hubert_local", tmp_path)
+
+
 def test_missing_unknown_and_misshapen_weights_are_named(changed):
     def change(content):
         weights = content["model_weight"]

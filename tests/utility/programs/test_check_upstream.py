@@ -193,7 +193,7 @@ def test_the_built_in_ones(name, capsys):
     ("words", "sentence"),
     [
         (["fbnk"], "unknown upstream 'fbnk'; did you mean 'fbank'"),
-        (["hf"], "needs the option ckpt (-k FILE)"),
+        (["hf"], "needs the option ckpt (-k ORG/NAME or FOLDER)"),
         (["fbank", "-k", "x.pt"], "has no weights"),
         (["hf:no/where/at"], "there is no folder no/where/at"),
     ],
