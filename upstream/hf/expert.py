@@ -31,9 +31,11 @@ class UpstreamExpert(UpstreamBase):
         refresh: download from the hub again.
         batch_independent: padding changes nothing (off: S3PRL's behaviour; Whisper and Wav2Vec2-BERT are so in any case).
         only: the architecture that is accepted, by transformers' ``model_type``; None for all.
+        gradient_checkpointing: less memory for more time in fine-tuning, where transformers has it for the architecture.
 
     Raises:
         CheckpointError: there is no such model, it is of another kind, or its files do not fit each other.
+        UsageError: an option that does not exist for the model.
     """
 
     def __init__(
@@ -43,6 +45,7 @@ class UpstreamExpert(UpstreamBase):
         refresh: bool = False,
         batch_independent: bool = False,
         only: str | None = None,
+        gradient_checkpointing: bool = False,
     ):
         super().__init__()
         if model_config is not None:
@@ -52,6 +55,11 @@ class UpstreamExpert(UpstreamBase):
         model_type, _ = read_config(self.settings)
         _check_kind(model_type, only, source.name)
         self.net = _net(model_type, source, batch_independent)
+        if gradient_checkpointing and not self.model.supports_gradient_checkpointing:
+            raise UsageError(f"gradient_checkpointing does not exist for models of type {model_type!r}")
+        if gradient_checkpointing:
+            earlier = self.model.gradient_checkpointing_enable  # of transformers before 5's later releases
+            getattr(self.model, "activation_checkpointing_enable", earlier)({"use_reentrant": False})
         self.batch_independent = self.net.batch_independent
         self.eval()
 

@@ -104,6 +104,27 @@ def test_train_mode_keeps_the_states_and_every_weight_learns(saved, name):
     assert [n for n, p in upstream.named_parameters() if not p.requires_grad] in ([], ["net.model.embed_positions.weight"])
 
 
+@EVERY
+def test_gradient_checkpointing_changes_no_gradient(saved, name):
+    """The layers run a second time in the backward pass, with the same random numbers."""
+    found, runs = [], []
+    for on in (False, True):
+        upstream = made(saved, name, gradient_checkpointing=on).train()
+        layers = next(module for module in upstream.model.modules() if isinstance(module, torch.nn.ModuleList) and len(module) == 3)
+        count: list[int] = []
+        for layer in layers:
+            inner = next(part for part in layer.modules() if isinstance(part, torch.nn.LayerNorm))
+            inner.register_forward_pre_hook(lambda *_, count=count: count.append(1))
+        torch.manual_seed(0)
+        sum(state.square().mean() for state in upstream(waves(6100, 4520))["hidden_states"]).backward()
+        found.append({key: weight.grad for key, weight in upstream.named_parameters() if weight.grad is not None})
+        runs.append(len(count))
+    assert found[0].keys() == found[1].keys()
+    for key, gradient in found[0].items():
+        torch.testing.assert_close(found[1][key], gradient, **CLOSE)
+    assert runs == [3, 6], runs
+
+
 @pytest.mark.parametrize("name", ["wav2vec2", "wav2vec2-bert", "whisper"])
 def test_gradients_reach_the_waveform(ready, name):
     wav = waves(2600)[0].requires_grad_()
