@@ -3,7 +3,8 @@
 A new task joins by being there; ``tests/downstream/<task>/conformance.py`` gives its smallest form by ``prepare(place)``, which returns
 ``upstream`` and ``override``, and optionally ``config`` (a file other than the task's config.yaml), ``split`` (what ``-t`` evaluates:
 ``test``) and ``trains`` (False where there is nothing to train). A folder with several configs names them in ``VARIANTS``, and
-``prepare(place, variant)`` prepares one. ``SLOW = True`` is for a task whose code another task of the default run shares.
+``prepare(place, variant)`` prepares one. ``SLOW`` names those of them whose code another of the default run shares; ``SLOW = True`` is
+for all of a task.
 """
 
 from __future__ import annotations
@@ -37,8 +38,13 @@ def smallest_form(name: str):
 def variants() -> list:
     """Each task with each of its configs."""
     pairs = [(name, variant) for name in sorted(TASKS) for variant in getattr(smallest_form(name), "VARIANTS", (None,))]
-    marks = {name: pytest.mark.slow if getattr(smallest_form(name), "SLOW", False) else () for name in TASKS}
-    return [pytest.param(pair, id="-".join(filter(None, pair)), marks=marks[pair[0]]) for pair in pairs]
+    return [pytest.param(pair, id="-".join(filter(None, pair)), marks=pytest.mark.slow if is_slow(*pair) else ()) for pair in pairs]
+
+
+def is_slow(name: str, variant: str | None) -> bool:
+    """Whether a variant is left out of the default run."""
+    slow = getattr(smallest_form(name), "SLOW", ())
+    return slow if isinstance(slow, bool) else variant in slow
 
 
 class Conforming:

@@ -10,6 +10,7 @@ from tests.downstream.mos_prediction.layouts import override, rated_tones
 
 REPO = Path(__file__).resolve().parents[3]
 VARIANTS = ("sslmos", "listeners", "segments")
+SLOW = ("sslmos", "segments")  # what they share with the other is most of it
 
 
 def prepare(place: Path, variant: str) -> dict[str, str]:

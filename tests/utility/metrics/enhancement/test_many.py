@@ -63,6 +63,11 @@ def test_bad_requests():
     wave = pairs(1)[0].reference
     with pytest.raises(UnknownNameError, match=r"unknown metric 'pesk'; did you mean 'pesq'\?"):
         score_pair(wave, wave, 16000, ["pesk"])
+
+
+def test_wide_band_pesq_of_narrow_band_audio():
+    pytest.importorskip("pesq")
+    wave = pairs(1)[0].reference
     with pytest.raises(DataError, match="these have 8000 Hz; narrow-band PESQ is called pesq_nb"):
         score_pair(wave, wave, 8000, ["pesq"])
 
