@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 
 from downstream.interfaces import RunContext, Score
-from downstream.speech_enhancement.onnx import stedgeai
-from downstream.speech_enhancement.onnx.options import optional_path, section_of
-from downstream.speech_enhancement.onnx.quantization import STATIC
-from downstream.speech_enhancement.onnx.session import OnnxMask
 from utility.audio.stft import StftOptions
 from utility.errors import ConfigError, UsageError, did_you_mean
+
+from .onnx import stedgeai
+from .onnx.options import optional_path, section_of
+from .onnx.quantization import STATIC
+from .onnx.session import OnnxMask
 
 log = logging.getLogger(__name__)
 

@@ -13,10 +13,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from downstream.interfaces import Score
-from downstream.speech_enhancement.masking import Mask, enhance
 from utility.audio.stft import Stft
 from utility.errors import DataError
 from utility.metrics.enhancement import HIGHER_IS_BETTER, UNITS, Pair, Summary, score_pairs, summarise, write_csv
+
+from .masking import Mask, enhance
 
 log = logging.getLogger(__name__)
 

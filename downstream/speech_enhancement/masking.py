@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from downstream.speech_enhancement.estimation import Estimator
 from utility.audio.stft import Stft
+
+from .estimation import Estimator
 
 Mask = Callable[[np.ndarray], np.ndarray]
 

@@ -12,16 +12,17 @@ from typing import Any
 import torch
 
 from downstream.interfaces import RunContext, Score
-from downstream.speech_enhancement.deployment import deploy
-from downstream.speech_enhancement.evaluation import evaluate, write
-from downstream.speech_enhancement.masking import Mask, mask_of
-from downstream.speech_enhancement.onnx import benchmark, streamed
-from downstream.speech_enhancement.onnx.export import export
-from downstream.speech_enhancement.onnx.options import Benchmarking, Evaluation, Quantization, optional_path, section_of
-from downstream.speech_enhancement.onnx.quantization import DYNAMIC, STATIC, Clip, quantize
-from downstream.speech_enhancement.onnx.session import OnnxMask
 from utility.audio.io import find_audio, load_audio
 from utility.errors import ConfigError, DataError, UsageError
+
+from .deployment import deploy
+from .evaluation import evaluate, write
+from .masking import Mask, mask_of
+from .onnx import benchmark, streamed
+from .onnx.export import export
+from .onnx.options import Benchmarking, Evaluation, Quantization, optional_path, section_of
+from .onnx.quantization import DYNAMIC, STATIC, Clip, quantize
+from .onnx.session import OnnxMask
 
 log = logging.getLogger(__name__)
 

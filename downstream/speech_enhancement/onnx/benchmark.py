@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 
 from downstream.interfaces import Score
-from downstream.speech_enhancement.onnx import stedgeai
-from downstream.speech_enhancement.onnx.footprint import footprint
-from downstream.speech_enhancement.onnx.options import Benchmarking
-from downstream.speech_enhancement.onnx.session import OnnxMask
 from utility.audio.stft import StftOptions
+
+from . import stedgeai
+from .footprint import footprint
+from .options import Benchmarking
+from .session import OnnxMask
 
 REPORT = "report.json"
 

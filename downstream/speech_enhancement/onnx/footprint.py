@@ -12,7 +12,7 @@ import onnx
 import onnxruntime
 from onnx import numpy_helper
 
-from downstream.speech_enhancement.onnx.session import load
+from .session import load
 
 _RECURRENT = ("LSTM", "GRU", "RNN")
 _QUANTISE, _DEQUANTISE = "QuantizeLinear", "DequantizeLinear"

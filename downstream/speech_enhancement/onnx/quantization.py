@@ -15,9 +15,10 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from onnxruntime.tools.onnx_model_utils import fix_output_shapes, make_dim_param_fixed
 
-from downstream.speech_enhancement.onnx.options import Quantization
-from downstream.speech_enhancement.onnx.session import is_quantized, load
 from utility.errors import CheckpointError, ConfigError, DataError, did_you_mean
+
+from .options import Quantization
+from .session import is_quantized, load
 
 PREPROCESSED, DYNAMIC, STATIC = "preprocessed_model.onnx", "quantized_model_int8.onnx", "quantized_model_int8_static.onnx"
 _LEAST_OPSET = 13  # in which scales of channels came

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from downstream.interfaces import Score
-from downstream.speech_enhancement.masking import Mask, enhance
-from downstream.speech_enhancement.onnx.streaming import Masks, PatchMasks, StepMasks, Streamer, reach
 from utility.audio.stft import Stft
 from utility.errors import ToolkitError
+
+from ..masking import Mask, enhance
+from .streaming import Masks, PatchMasks, StepMasks, Streamer, reach
 
 log = logging.getLogger(__name__)
 

@@ -12,10 +12,11 @@ from typing import Any, Protocol
 import numpy as np
 import scipy.fft
 
-from downstream.speech_enhancement.masking import Mask
-from downstream.speech_enhancement.onnx.overlap import OverlapAdd
 from utility.audio.stft import Stft
 from utility.errors import ConfigError
+
+from ..masking import Mask
+from .overlap import OverlapAdd
 
 _PROBES = 3
 

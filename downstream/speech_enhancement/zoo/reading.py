@@ -14,11 +14,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from downstream.speech_enhancement.zoo.fields import FIELDS, at, faults_of
 from utility.errors import ConfigError
 from utility.experiment.config import load_config
 from utility.experiment.literal import parse_literal
 from utility.experiment.override import apply_override, options_of, parse_override
+
+from .fields import FIELDS, at, faults_of
 
 RUN_DIR = "./experiment_outputs/${now:%Y_%m_%d_%H_%M_%S}"
 _MISPRINT = "general:general"  # of the training tutorial

@@ -9,9 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from downstream.speech_enhancement.zoo.fields import MODES, at
-from downstream.speech_enhancement.zoo.report import lines_of
 from utility.experiment.plan import BEST, LAST, Stage
+
+from .fields import MODES, at
+from .report import lines_of
 
 _WORK = {"q": "quantize", "b": "benchmark", "d": "deploy"}
 _STATIC = "quantized_model_int8_static.onnx"  # in saved_models/, as operations.py writes it

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from typing import Any
 
-from downstream.speech_enhancement.zoo.fields import at
+from .fields import at
 
 TRACKING_URI = "./experiment_outputs/mlruns"
 _ELSEWHERE = ("device", "epochs", "optimizer", "optimizer_arguments", "snapshot_path", "onnx_version")
