@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from functools import partial
+from inspect import signature
 from typing import Any
 
 from torch import nn
@@ -15,6 +17,8 @@ from .models.conditioned import UTMOS, AlignNet
 from .models.ld_net import LDNet
 from .models.mb_net import MBNet
 from .models.ssl_mos import SSLMOS
+
+log = logging.getLogger(__name__)
 
 BINS = 257
 PREDICTORS: dict[str, Callable[..., nn.Module]] = {
@@ -73,3 +77,21 @@ def uses_domains(params: Mapping[str, Any]) -> bool:
 def uses_text(model_type: str, params: Mapping[str, Any]) -> bool:
     """Whether a predictor reads phonemes."""
     return model_type == "UTMOS" and params.get("use_phoneme", True)
+
+
+def check_scale(model_type: str, params: Mapping[str, Any], step: float, scale: tuple[float, float], source: str) -> None:
+    """Compares the range of the scores with what a predictor can say; scores that it can only come near to are a warning.
+
+    Raises:
+        ConfigError: it has no class for some scores.
+    """
+    heads = {"mean_net_output_dim": params.get("mean_net_output_type") == "categorical"}
+    heads["categorical_head_output_dim"] = bool(params.get("use_additional_categorical_head"))
+    for name, there in heads.items():
+        classes = params.get(name, signature(SSLMOS).parameters[name].default)
+        if there and not 1 <= scale[0] <= scale[1] < 1 + step * classes:
+            reach = f"{classes} classes of {step:g} from 1 on reach to {1 + step * (classes - 1):g}"
+            raise ConfigError(f"the scores are from {scale[0]:g} to {scale[1]:g}, and {name}: {reach}", source)
+    clips = params.get("mean_net_range_clipping" if model_type.startswith("SSLMOS") else "range_clipping", True)
+    if clips and (scale[0] < 1 or scale[1] > 5):
+        log.warning("%s: the scores are from %g to %g, and the predictor answers from 1 to 5 (range_clipping)", source, *scale)

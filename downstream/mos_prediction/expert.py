@@ -17,7 +17,7 @@ from utility.errors import ConfigError
 
 from . import work
 from .audio import load, segments
-from .build import build_predictor, uses_domains, uses_listeners, uses_text
+from .build import build_predictor, check_scale, uses_domains, uses_listeners, uses_text
 from .checkpoints import BEST, begin_with_parts, keep_best, name_of
 from .dataset import SEGMENTS, RatingDataset, Vocabularies
 from .losses import Criterion, class_of
@@ -93,6 +93,7 @@ class DownstreamExpert(CorpusTask):
         self.vocabularies = Vocabularies(listeners, domains, self.settings.symbols if uses_text(kind, params) else "")
         scores = [rating.score for rating in own]
         self.scale = (min(scores), max(scores))
+        check_scale(kind, params, self.settings.categorical_step, self.scale, f"{self.datarc_source}.train_csv")
 
     def _build(self) -> nn.Module:
         known = self.vocabularies
@@ -166,7 +167,7 @@ class DownstreamExpert(CorpusTask):
             counts: how many of the features belong to each.
             records: lists to grow.
         """
-        if split == self.train_split:
+        if self.training:
             loss = self._loss(features, ratings, counts)
             records["loss"].append(loss.item())
             return loss
@@ -216,7 +217,7 @@ class DownstreamExpert(CorpusTask):
         self, split: str, records: dict[str, list], logger: Any, global_step: int, batch_ids: list[int], total_batch_num: int, **kwargs: Any
     ) -> Outcome:
         """Logs the loss (train), or the agreement with listeners; dev decides which checkpoints are kept and when to stop."""
-        if split == self.train_split and records["loss"]:
+        if "answers" not in records:
             mean = sum(records["loss"]) / len(records["loss"])
             logger.add_scalar(f"mos_prediction/{split}-loss", mean, global_step=global_step)
             return Outcome(scores={"loss": Score(mean, higher_is_better=False, unit="score")})

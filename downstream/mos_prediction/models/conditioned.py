@@ -116,7 +116,9 @@ class AlignNet(Conditioned):
         if not self.models_domains:
             return vectors
         if conditions.domains is None:
-            raise DataError("this predictor needs the data set of each utterance (domain_idx); domain_id_knn_1 finds the nearest")
+            raise DataError(
+                "this predictor is told the data set of an utterance: domain_idx of the table, or of config.downstream_expert.inference"
+            )
         return [*vectors, self.domain_embeddings(conditions.domains)]
 
 

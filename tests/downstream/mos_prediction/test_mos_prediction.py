@@ -14,6 +14,7 @@ import yaml
 
 from downstream.mos_prediction import ensemble, fusion
 from downstream.mos_prediction.audio import load, segments
+from downstream.mos_prediction.build import check_scale
 from downstream.mos_prediction.checkpoints import BEST, keep_best, name_of
 from downstream.mos_prediction.dataset import RatingDataset
 from downstream.mos_prediction.datastore import read_datastore, write_datastore
@@ -198,6 +199,16 @@ def test_fusion_learns_whom_to_trust(tmp_path):
     torch.save({"k": 2}, tmp_path / "bad.pt")
     with pytest.raises(CheckpointError, match="is no file of fusion nets"):
         fusion.read(tmp_path / "bad.pt")
+
+
+def test_scores_beyond_the_classes_are_refused_and_beyond_the_range_said(caplog):
+    head = {"mean_net_output_type": "categorical", "mean_net_output_dim": 17}
+    check_scale("SSLMOS", head, 0.25, (1.0, 5.0), "train.csv")
+    with pytest.raises(ConfigError, match=r"scores are from 1 to 5.3, and mean_net_output_dim: 17 classes of 0.25 from 1 on reach to 5"):
+        check_scale("SSLMOS", head, 0.25, (1.0, 5.3), "train.csv")
+    assert not caplog.records
+    check_scale("AlignNet", {}, 0.25, (0.0, 100.0), "train.csv")
+    assert "the scores are from 0 to 100, and the predictor answers from 1 to 5" in caplog.text
 
 
 def test_old_and_unknown_fields_of_sheets_configs_are_named():
