@@ -112,7 +112,7 @@ def test_a_tasks_own_groups_lose_what_is_frozen(ckpt, tmp_path):
 
 FAULTS = [
     (",,config.optimizer.upstream_lr=1e-5", ("-l", "1"), "upstream_lr needs an upstream that is trained along (-f)"),
-    (FREEZE, ("-l", "1"), "upstream_freeze need an upstream that is trained along (-f)"),
+    (FREEZE, ("-l", "1"), "upstream_freeze needs an upstream that is trained along (-f)"),
     (",,config.optimizer.upstream_lr=-1", (), "upstream_lr must be a positive number, not -1"),
     (",,config.optimizer.upstream_lr=True", (), "upstream_lr must be a positive number, not True"),
     (",,config.optimizer.upstream_freeze=[3]", (), "upstream_freeze must be a pattern of parameter names or a list of them, not [3]"),
