@@ -13,7 +13,8 @@ from torch import Tensor
 
 from utility.errors import CheckpointError
 from utility.experiment import checkpoint as files
-from utility.experiment.texts import write_whole
+
+from . import plain_files
 
 WEIGHTS = ("Upstream", "Featurizer", "Downstream")
 PATTERN = "checkpoint-*steps.pkl"
@@ -81,8 +82,7 @@ def fit(members: Sequence[str], answers: np.ndarray, truth: np.ndarray, alpha: f
 def save_stack(path: Path, stack: Stack) -> None:
     """Writes a regression."""
     content = {"members": stack.members, "coefficients": torch.from_numpy(stack.coefficients), "intercept": stack.intercept}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda part: torch.save(content, part))
+    plain_files.write(path, content)
 
 
 def read_stack(path: Path) -> Stack:
@@ -91,10 +91,8 @@ def read_stack(path: Path) -> Stack:
     Raises:
         CheckpointError: it is something else.
     """
-    if not path.is_file():
-        raise CheckpointError(f"there is no regression {path}; -t stacking makes one")
-    try:
-        content = torch.load(path, weights_only=True)
-        return Stack(content["members"], content["coefficients"].numpy(), content["intercept"])
-    except (RuntimeError, KeyError, TypeError, AttributeError, ValueError) as error:
-        raise CheckpointError(f"{path} is no regression of this toolkit") from error
+    return plain_files.read(path, _stack, "regression", "stacking")
+
+
+def _stack(content: Mapping[str, Any]) -> Stack:
+    return Stack(content["members"], content["coefficients"].numpy(), content["intercept"])

@@ -6,18 +6,20 @@ here are trained, on the training set with each utterance itself left out of its
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from utility.errors import CheckpointError, DataError
-from utility.experiment.texts import write_whole
+from utility.errors import DataError
+
+from . import plain_files
 
 HIDDEN, DROPOUT, TOP = 32, 0.2, 3
-FORM = "RAMP fusion"
 
 
 @dataclass(frozen=True)
@@ -101,9 +103,7 @@ def train(evidence: Evidence, truth: Tensor, seed: int, epochs: int = 60, batch:
 
 def save(path: Path, fusion: Fusion) -> None:
     """Writes the nets."""
-    content = {"form": FORM, "k": fusion.k, "weights": fusion.state_dict()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, lambda part: torch.save(content, part))
+    plain_files.write(path, {"k": fusion.k, "weights": fusion.state_dict()})
 
 
 def read(path: Path) -> Fusion:
@@ -112,14 +112,12 @@ def read(path: Path) -> Fusion:
     Raises:
         CheckpointError: it is something else.
     """
-    if not path.is_file():
-        raise CheckpointError(f"there is no file of fusion nets {path}; -t fusion makes one")
-    try:
-        content = torch.load(path, weights_only=True)
-        fusion = Fusion(content["k"])
-        fusion.load_state_dict(content["weights"])
-    except (RuntimeError, KeyError, TypeError, ValueError, OSError) as error:
-        raise CheckpointError(f"{path} is no file of fusion nets: {error}") from error
+    return plain_files.read(path, _fusion, "file of fusion nets", "fusion")
+
+
+def _fusion(content: Mapping[str, Any]) -> Fusion:
+    fusion = Fusion(content["k"])
+    fusion.load_state_dict(content["weights"])
     return fusion.eval()
 
 

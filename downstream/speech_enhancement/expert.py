@@ -18,7 +18,7 @@ from downstream.blocks.enhancement.dataset import load_pair, pair_loader
 from downstream.blocks.enhancement.losses import build_loss
 from downstream.blocks.enhancement.pairs import PairedFiles
 from downstream.blocks.enhancement.recordings import Opened
-from downstream.blocks.enhancement.scoring import improvements, measure
+from downstream.blocks.enhancement.scoring import improvements, keep, measure
 from downstream.interfaces import Outcome, RunContext, Score
 from utility.audio.stft import Stft
 from utility.errors import UsageError
@@ -179,10 +179,7 @@ class DownstreamExpert(CorpusTask):
         loss = self.loss(self.estimator.batch(self.model, noisy, clean)) + self.penalty.taken(device)
         records["loss"].append(loss.item())
         if not self.training:
-            records["name"] += names
-            records["noisy"] += [wave.cpu().numpy() for wave in noisy]
-            records["clean"] += [wave.cpu().numpy() for wave in clean]
-            records["enhanced"] += [self.enhance(wave).cpu().numpy() for wave in noisy]
+            keep(records, names, noisy=noisy, clean=clean, enhanced=map(self.enhance, noisy))
         return loss
 
     def enhance(self, wave: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from downstream.blocks.enhancement.dataset import load_pair, pair_loader
 from downstream.blocks.enhancement.mask_network import ACTIVATIONS, RNNS, MaskNetwork, with_frames
 from downstream.blocks.enhancement.pairs import PairedFiles
 from downstream.blocks.enhancement.recordings import Opened
-from downstream.blocks.enhancement.scoring import measure
+from downstream.blocks.enhancement.scoring import keep, measure
 from downstream.interfaces import Outcome, Score
 from utility.audio.stft import Stft, StftOptions
 from utility.errors import ConfigError, UsageError
@@ -193,11 +193,9 @@ class MaskProbe(CorpusTask):
         loss = torch.stack([self.loss(*each) for each in zip(masks, *spectra, strict=True)]).mean()
         records["loss"].append(loss.item())
         if not self.training:
-            records["name"] += names
-            records["noisy"] += [wave.cpu().numpy() for wave in noisy]
-            records["clean"] += [wave.cpu().numpy() for wave in clean]
             triples = zip(masks, spectra[0], noisy, strict=True)
-            records["enhanced"] += [self._wave(mask, spectrum, len(wave)).cpu().numpy() for mask, spectrum, wave in triples]
+            enhanced = [self._wave(mask, spectrum, len(wave)) for mask, spectrum, wave in triples]
+            keep(records, names, noisy=noisy, clean=clean, enhanced=enhanced)
         return loss
 
     def _spectrum(self, wave: Tensor) -> Tensor:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+from torch import Tensor
 
 from downstream.interfaces import Score
 from utility.metrics.enhancement import HIGHER_IS_BETTER, UNITS, Pair, Summary, score_pairs, summarise, write_csv
@@ -41,3 +43,10 @@ def improvements(records: Mapping[str, list], rate: int, summary: Mapping[str, S
 def _rows(records: Mapping[str, list], side: str, rate: int, metrics: Sequence[str]) -> list[dict[str, float]]:
     triples = zip(records["name"], records["clean"], records[side], strict=True)
     return list(score_pairs((Pair(*triple) for triple in triples), rate, metrics))
+
+
+def keep(records: dict[str, list], names: Sequence[str], **waves: Iterable[Tensor]) -> None:
+    """Appends what :func:`measure` reads: names, and the waveforms of ``noisy``, ``clean`` and ``enhanced``."""
+    records["name"] += names
+    for side, own in waves.items():
+        records[side] += [wave.cpu().numpy() for wave in own]
