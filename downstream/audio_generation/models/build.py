@@ -1,0 +1,44 @@
+"""Makes a :class:`CodeModel` of the section ``modelrc``; the fields are those of the official configs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from utility.errors import ConfigError
+from utility.training.fields import check_name
+
+from .code_model import N_CODES, CodeModel
+
+SOURCE = "config.downstream_expert.modelrc"
+# name -> the module of this folder whose ``backbone_of(name, fields, source)`` makes it; imported when it is asked for
+BACKBONES = {
+    "sashimi": "backbone",
+    "unet": "backbone",
+    "sashimi_standalone": "sashimi",
+    "samplernn": "samplernn",
+    "wavenet": "wavenet",
+}
+
+
+def build(config: Mapping[str, Any], n_codes: int = N_CODES, source: str = SOURCE) -> CodeModel:
+    """The model of a config.
+
+    Args:
+        config: ``_name_`` and the fields of this backbone.
+        n_codes: how many codes the data has.
+        source: what errors call the section.
+
+    Raises:
+        ConfigError: fields that do not exist, are missing, or have impossible values; all of them are named.
+        UnknownNameError: no backbone has this name.
+    """
+    if not isinstance(config, Mapping):
+        raise ConfigError(f"{config!r} is not a section of fields", source)
+    if "_name_" not in config:
+        raise ConfigError(f"field '_name_' is missing; valid: {', '.join(BACKBONES)}", source)
+    name = config["_name_"]
+    check_name(f"model in {source}._name_", name, BACKBONES)
+    module = import_module(f".{BACKBONES[name]}", __package__)
+    return CodeModel(module.backbone_of(name, {field: value for field, value in config.items() if field != "_name_"}, source), n_codes)
