@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from utility.errors import CheckpointError, ConfigError, ToolkitError
+from utility.errors import CheckpointError, ConfigError, ToolkitError, did_you_mean
 from utility.training.distributed import Team
 from utility.training.fine_tuning import FineTuning
 from utility.training.optimizers import build_optimizer
+from utility.training.plateau import SOURCE, Plateau
 from utility.training.schedulers import build_scheduler
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Optimisation:
         schedule = dict(config.get("scheduler") or {})
         self.by_epoch = _moves_by_epoch(schedule, total_epochs)
         self.scheduler = build_scheduler(self.optimizer, total_epochs if self.by_epoch else total_steps, schedule) if schedule else None
+        self._check_plateau(config)
         last = self.optimizer.param_groups[-1]
         if tuning.lr is not None and not self.own_groups and last.get("initial_lr", last["lr"]) != tuning.lr:
             raise ConfigError("upstream_lr has no place here: this schedule sets the learning rates itself", "optimizer")
@@ -99,7 +101,7 @@ class Optimisation:
             self.optimizer.step()
         self._count_skipped(step)
         self.forget()
-        if self.scheduler is not None and not self.by_epoch:
+        if self.scheduler is not None and not self.by_epoch and not isinstance(self.scheduler, Plateau):
             self.scheduler.step()
 
     def _count_skipped(self, step: int) -> None:
@@ -121,6 +123,28 @@ class Optimisation:
         if self.scheduler is not None and self.by_epoch:
             for _ in range(count):
                 self.scheduler.step()
+
+    def evaluated(self, split: str, scores: Mapping[str, tuple[float, bool]]) -> None:
+        """Moves a schedule that follows a score.
+
+        Args:
+            split: what was evaluated.
+            scores: value of each, and whether higher is better.
+
+        Raises:
+            ConfigError: the task has no such score, or it goes the other way.
+        """
+        if isinstance(self.scheduler, Plateau) and self.scheduler.split == split:
+            self.scheduler.follow(scores)
+
+    def _check_plateau(self, config: Mapping[str, Any]) -> None:
+        if not isinstance(self.scheduler, Plateau):
+            return
+        split, splits = self.scheduler.split, (config.get("runner") or {}).get("eval_dataloaders") or ()
+        if split not in splits:
+            raise ConfigError(f"split {split!r} is none of runner.eval_dataloaders{did_you_mean(split, splits)}", SOURCE)
+        if self.by_epoch:
+            raise ConfigError("interval must be absent: this schedule moves at each evaluation", SOURCE)
 
     def state(self) -> dict[str, Any]:
         """Entries of the checkpoint."""
@@ -149,6 +173,8 @@ class Optimisation:
                 self.scaler.load_state_dict(state["Scaler"])
             if self.scheduler is not None and position and not anew:
                 self.scheduler.load_state_dict(position)
+            elif isinstance(self.scheduler, Plateau) and position:
+                self.scheduler.go_on_from(position)
             elif self.scheduler is not None and position:
                 self._move_schedule(position["last_epoch"])
             fields = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]

@@ -261,6 +261,9 @@ class Trainer:
             self.pipeline.downstream.load_state_dict(memory)
             self.experiment.folder.truncate(sizes)
             return None
+        for evaluated in self.last:
+            scores = {name: (score.value, score.higher_is_better) for name, score in evaluated.outcome.scores.items()}
+            self.optimisation.evaluated(evaluated.split, scores)
         self.progress.finished = self.progress.finished or any(e.outcome.stop for e in self.last)
         return list(dict.fromkeys(name for e in self.last for name in e.outcome.save_names))
 

@@ -12,6 +12,7 @@ import torch
 import yaml
 
 from run_downstream import main
+from tests.support.compare import differences
 from tests.support.pipelines import noises, untrained
 from utility.experiment.checkpoint import load
 
@@ -89,6 +90,36 @@ def test_epochs_count_everything(train, tmp_path):
     assert [line["step"] for line in lines(run, "dev")] == [6, 12]
     assert sorted(p.name for p in run.glob("states-*")) == ["states-12.ckpt", "states-6.ckpt"]
     assert [line["lr"] for line in lines(run, "train")] == pytest.approx([0.01, 0.005, 0.0025, 0.00125])
+
+
+PLATEAU = {"name": "TorchScheduler", "torch_scheduler_name": "ReduceLROnPlateau", "patience": 0, "factor": 0.5, "threshold": 1.0}
+
+
+def test_a_schedule_that_follows_a_score_goes_on_over_a_resume(train, tmp_path):
+    """No loss falls to zero, so with this threshold the rate is halved at each evaluation."""
+    runner = {"log_step": 1, "eval_step": 2, "save_step": 2, "max_keep": 9}
+    assert train(scheduler=PLATEAU, runner=runner) == 0
+    run = tmp_path / "run"
+    whole = [line["lr"] for line in lines(run, "train")]
+    assert whole == pytest.approx([0.01, 0.01, 0.005, 0.005, 0.0025, 0.0025])
+    state = load(run / "states-6.ckpt")
+    assert main(["-m", "train", "-e", str(run / "states-2.ckpt"), "-d", PLUGIN, "--device", "cpu"]) == 0
+    assert [line["lr"] for line in lines(run, "train")] == whole
+    again = load(run / "states-6.ckpt")
+    assert not list(differences({k: v for k, v in again.items() if k != "Args"}, {k: v for k, v in state.items() if k != "Args"}))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"split": "test"}, "split 'test' is none of runner.eval_dataloaders"),
+        ({"metric": "accuracy"}, "metric 'accuracy' is no score of 'dev'; valid: loss"),
+        ({"mode": "max"}, "loss is better when it is lower, so mode must be min"),
+    ],
+)
+def test_a_schedule_cannot_follow_what_is_not_there(train, capsys, fields, message):
+    assert train(scheduler=PLATEAU | fields) == 2
+    assert message in capsys.readouterr().err
 
 
 def test_a_resume_at_an_epoch_boundary_repeats_no_event(train, tmp_path):

@@ -17,6 +17,8 @@ rises as s / W below W (so the first update happens at rate 0), and is from ther
                                                     torch.optim.lr_scheduler                               handed to it
 ==================================================  =====================================================  =====================
 
+Of torch's, ``ReduceLROnPlateau`` moves at evaluations and takes ``split`` and ``metric`` as well, see :mod:`utility.training.plateau`.
+
 The square-root and noam curves jump down at the end of the warm-up. Published configs were tuned with that jump, so it stays the
 default; ``continuous: true`` makes both sqrt(W / s), which starts at 1.
 """
@@ -32,17 +34,19 @@ from torch.optim import lr_scheduler
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from utility.errors import ConfigError, UnknownNameError
-from utility.training.fields import check_fields, check_finite, keywords_of, plain
+from utility.training.fields import check_fields, check_finite, check_options, keywords_of, plain
+from utility.training.plateau import Plateau
 
 _Curve = Callable[[int], float]
 
 _REFUSED = {
-    "ReduceLROnPlateau": "follows a metric, which is known only at evaluations",
     "LambdaLR": "takes a Python function, which a config cannot hold",
     "MultiplicativeLR": "takes a Python function, which a config cannot hold",
     "SequentialLR": "takes other schedulers",
     "ChainedScheduler": "takes other schedulers",
 }
+# What stands in for a class of torch.
+_OURS = {"ReduceLROnPlateau": Plateau}
 # Lengths that follow from the run where the config leaves them out.
 _LENGTHS = {"OneCycleLR": "total_steps", "CosineAnnealingLR": "T_max"}
 
@@ -152,8 +156,10 @@ def _torch_scheduler(optimizer: torch.optim.Optimizer, total_steps: int, fields:
     classes -= {"LRScheduler", "_LRScheduler", *_REFUSED}
     if name not in classes:
         raise UnknownNameError("class of torch.optim.lr_scheduler", str(name), classes)
-    make, source = getattr(lr_scheduler, name), f"scheduler torch.optim.lr_scheduler.{name}"
+    make, source = _OURS.get(name) or getattr(lr_scheduler, name), f"scheduler torch.optim.lr_scheduler.{name}"
     check_fields(fields, keywords_of(make, besides=["optimizer"]), source=source)
+    if name in _OURS:
+        check_options(make, fields, source=source)
     if name in _LENGTHS and not {_LENGTHS[name], "epochs"} & fields.keys():
         fields[_LENGTHS[name]] = total_steps
     try:

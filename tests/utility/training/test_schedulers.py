@@ -134,9 +134,9 @@ def test_every_torch_scheduler_is_either_offered_or_refused():
     with pytest.raises(UnknownNameError) as caught:
         build_scheduler(sgd(), 10, {"name": "TorchScheduler", "torch_scheduler_name": "CosineAnealingLR"})
     assert "did you mean 'CosineAnnealingLR'" in str(caught.value)
-    assert caught.value.valid == sorted(TORCH)
-    for name in ("ReduceLROnPlateau", "LambdaLR", "MultiplicativeLR", "SequentialLR", "ChainedScheduler"):
-        with pytest.raises(ConfigError, match=f"scheduler TorchScheduler: {name} (follows a metric|takes)"):
+    assert caught.value.valid == sorted([*TORCH, "ReduceLROnPlateau"])
+    for name in ("LambdaLR", "MultiplicativeLR", "SequentialLR", "ChainedScheduler"):
+        with pytest.raises(ConfigError, match=f"scheduler TorchScheduler: {name} takes"):
             build_scheduler(sgd(), 10, {"name": "TorchScheduler", "torch_scheduler_name": name})
 
 
