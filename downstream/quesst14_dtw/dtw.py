@@ -13,23 +13,16 @@ which two columns of D are all that is kept.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numba
 import numpy as np
+
+from utility.compiled import compiled
 
 ASYMMETRIC, SYMMETRIC1, SYMMETRIC2 = 0, 1, 2  # for the last two: the weight of a diagonal step
 _NOTHING = np.empty(0)
 PATTERNS = {"asymmetric": ASYMMETRIC, "symmetric1": SYMMETRIC1, "symmetric2": SYMMETRIC2}
-
-
-def compiled(function: Callable) -> Callable:
-    """Compiled by numba at its first call; kept on disk where there is a folder to write into, in memory otherwise."""
-    try:
-        return numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError:
-        return numba.njit(nogil=True)(function)
 
 
 @compiled

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,7 +10,7 @@ from hypothesis import strategies as st
 from downstream.quesst14_dtw import frames as frames_module
 from downstream.quesst14_dtw import search
 from downstream.quesst14_dtw.distances import OWN, metric_named
-from downstream.quesst14_dtw.dtw import Path, Warping, accumulate, beginning, compiled
+from downstream.quesst14_dtw.dtw import Path, Warping, accumulate, beginning
 from downstream.quesst14_dtw.frames import FrameStore, Statistics
 from downstream.quesst14_dtw.search import Method, Queries, normalised_scores, search_all
 from utility.errors import ConfigError, UnknownNameError
@@ -188,18 +187,6 @@ def test_a_distance_does_not_depend_on_other_frames(name):
 def test_unknown_metrics_are_named():
     with pytest.raises(UnknownNameError, match="unknown dist_method 'cosin'; did you mean 'cosine'"):
         metric_named("cosin")
-
-
-def test_compilation_does_without_a_folder_for_its_cache(monkeypatch):
-    njit = numba.njit
-
-    def nowhere(cache=False, **options):
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return njit(**options)
-
-    monkeypatch.setattr(numba, "njit", nowhere)
-    assert compiled(lambda x: 2 * x)(4) == 8
 
 
 def test_features_on_disk_come_back_with_their_statistics(tmp_path, monkeypatch):

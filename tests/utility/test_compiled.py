@@ -1,0 +1,28 @@
+"""Compilation of loops."""
+
+from __future__ import annotations
+
+import numba
+
+from utility.compiled import compiled
+
+
+def double(x):
+    return 2 * x
+
+
+def test_options_reach_the_compiler():
+    assert compiled(fastmath=True)(double).targetoptions["fastmath"] is True
+    assert "fastmath" not in compiled(double).targetoptions
+
+
+def test_compilation_does_without_a_folder_for_its_cache(monkeypatch):
+    njit = numba.njit
+
+    def nowhere(cache=False, **options):
+        if cache:
+            raise RuntimeError("cannot cache function: no locator available")
+        return njit(**options)
+
+    monkeypatch.setattr(numba, "njit", nowhere)
+    assert compiled(double)(4) == 8
