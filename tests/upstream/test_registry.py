@@ -133,9 +133,21 @@ def test_an_absent_package_is_one_sentence(tmp_path):
         build(expert(tmp_path / "broken", "from yaml import no_such_name\n"))
 
 
+def test_a_package_whose_library_does_not_load_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "built_for_another.py").write_text("import ctypes\nctypes.CDLL('/no/such/library.so')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ToolkitError, match=r"'paired' needs the package 'built_for_another', which does not load here: /no/such/library.so"):
+        build(expert(tmp_path / "paired", "import built_for_another\n"))
+
+
 @pytest.mark.parametrize(
     ("text", "kind"),
-    [("from .modle import X\n", ModuleNotFoundError), ("from upstream.record import X\n", ImportError), ("1 / 0\n", ZeroDivisionError)],
+    [
+        ("from .modle import X\n", ModuleNotFoundError),
+        ("from upstream.record import X\n", ImportError),
+        ("1 / 0\n", ZeroDivisionError),
+        ("open('/no/such/file')\n", FileNotFoundError),
+    ],
 )
 def test_a_bug_of_the_plugin_keeps_its_traceback(tmp_path, text, kind):
     with pytest.raises(kind) as caught:

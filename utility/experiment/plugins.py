@@ -11,6 +11,7 @@ import importlib
 import importlib.machinery
 import importlib.util
 import sys
+import traceback
 from pathlib import Path
 from types import ModuleType
 
@@ -77,7 +78,7 @@ def _import(folder: Path, class_name: str, module: str) -> ModuleType:
     package = _package_name(folder, class_name)
     try:
         return importlib.import_module(f"{package}.{module}")
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         _explain(error, folder, package)
         raise
 
@@ -118,7 +119,7 @@ def _run_file(path: Path) -> ModuleType:
     sys.modules[name] = module  # where classes of the file look for their own module
     try:
         spec.loader.exec_module(module)
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         _explain(error, path, name)
         raise
     return module
@@ -149,16 +150,28 @@ def _import_package(name: str, folder: Path) -> None:
             loader.exec_module(module)
         except BaseException as error:
             del sys.modules[name]
-            if isinstance(error, ImportError):
+            if isinstance(error, (ImportError, OSError)):
                 _explain(error, folder, name)
             raise
 
 
-def _explain(error: ImportError, folder: Path, package: str) -> None:
+def _explain(error: ImportError | OSError, folder: Path, package: str) -> None:
     """Turns an absent or broken third-party package into one sentence; returns for a fault of the plugin itself."""
-    top = (error.name or "").partition(".")[0]
+    top = (error.name or "").partition(".")[0] if isinstance(error, ImportError) else _raised_in(error)
     if not top or top in _OURS or top == package.partition(".")[0]:
         return
     if isinstance(error, ModuleNotFoundError):
         raise MissingDependencyError(top, f"the plugin {folder.name!r}") from error
-    raise ToolkitError(f"the plugin {folder.name!r} cannot be imported: {error}") from error
+    if isinstance(error, ImportError):
+        raise ToolkitError(f"the plugin {folder.name!r} cannot be imported: {error}") from error
+    told = " ".join(str(error).split())[:200]
+    raise ToolkitError(
+        f"the plugin {folder.name!r} needs the package {top!r}, which does not load here: {told}"
+    ) from error
+
+
+def _raised_in(error: OSError) -> str:
+    """The package that was being imported when a library could not be loaded: a wheel for another build of torch, for one."""
+    modules = [frame.f_globals.get("__name__", "").partition(".")[0] for frame, _ in traceback.walk_tb(error.__traceback__)]
+    imported = [top for top in modules if top not in sys.stdlib_module_names and top != "torch"]
+    return imported[-1] if imported else ""

@@ -1,0 +1,173 @@
+"""MOS prediction learnt here from a pool of synthetic sets, on a set of another listening test that it never met.
+
+    python3 tests/benchmarks/mos_learning.py [--size small] [--steps 1500] [--seeds 1] [--out FOLDER]
+
+Makes the corpora (``pip install espeakng-loader``) and their csv files by the recipes' own programs, trains the small spectral predictor
+on the pool of four sets, with the sets told apart and without, and scores the unseen set by its parametric net and by its neighbours in a
+datastore of the pool. Beside them: a regression on the noise level alone, which is the hidden setting that a listener hears best, and the
+hidden quality itself, which no predictor can pass but by luck. What is there already is not made again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import site
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+REPO = Path(__file__).resolve().parents[2]
+site.addsitedir(str(REPO))
+MOS = REPO / "downstream" / "mos_prediction"
+POOL = {"bvcc": "bvcc/main/DATA", "somos": "somos", "nisqa": "nisqa", "tmhint-qi": "tmhint-qi"}
+UNSEEN = "bc19"
+TASK = "config.downstream_expert"
+DOMAINS = f"{TASK}.modelrc.model_params.use_domain_modeling"
+
+
+def run(*words: str | Path, where: Path = REPO) -> None:
+    """A program of the repository; its own words are shown if it fails."""
+    environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, cwd=where, env=environment)
+    if done.returncode:
+        sys.exit(f"{' '.join(map(str, words))} failed:\n{done.stderr[-3000:]}")
+
+
+def prepared(out: Path, size: str) -> Path:
+    """Writes the corpora and their csv files; gives the folder of the latter, with ``pool_train.csv`` and ``pool_dev.csv``."""
+    corpora, data = out / "corpus", out / "data"
+    run(sys.executable, "preprocess/synthesize_corpus.py", "--corpus", "mos", "--size", size, "--out", corpora)
+    for recipe, root in POOL.items():
+        words = ("--stage", "0", "--stop_stage", "0", "--db_root", corpora / root, "--datadir", data)
+        run("bash", "run.sh", *words, where=MOS / "egs" / recipe)
+    run(
+        *("bash", f"utils/BENCHMARKS/run_{UNSEEN}_test.sh", "--stage", "0", "--stop_stage", "0"),
+        *("--db_root", corpora / UNSEEN, "--datadir", data),
+        where=MOS / "egs" / "bvcc",
+    )
+    for part in ("train", "dev"):
+        sets = [data / f"{recipe.replace('-', '')}_{part}.csv" for recipe in POOL]
+        run(
+            *(sys.executable, "downstream/mos_prediction/utils/combine_datasets.py", "--pool"),
+            *("--original-paths", *sets, "--out", data / f"pool_{part}.csv"),
+        )
+    return data
+
+
+def predictor(out: Path, data: Path, steps: int, seed: int, domains: bool) -> Path:
+    """Trains the small predictor on the pool, if that is not done; gives its best checkpoint."""
+    folder = out / f"{'domains' if domains else 'alike'}-{steps}-{seed}"
+    best = folder / "checkpoint-best.pkl"
+    if not (folder / f"states-{steps}.ckpt").exists():
+        options = {
+            f"{TASK}.datarc.train_csv": f"'{data}/pool_train.csv'",
+            f"{TASK}.datarc.dev_csv": f"'{data}/pool_dev.csv'",
+            DOMAINS: domains,
+            "config.runner.total_steps": steps,
+        }
+        words = ("-u", "fbank_no_cmvn", "-d", "mos_prediction", "-c", MOS / "spectral.yaml", "-p", folder, "--seed", seed, "-a")
+        run(sys.executable, "run_downstream.py", "-m", "train", *words, "-o", overrides(options))
+    return best
+
+
+def overrides(options: dict[str, object]) -> str:
+    """The words after ``-o``."""
+    return ",,".join(f"{name}={value}" for name, value in options.items())
+
+
+def scored(checkpoint: Path, data: Path, mode: str | None) -> Path:
+    """Scores the unseen set by the net, or by neighbours in a datastore of the pool; gives the folder of the results."""
+    results, store = checkpoint.parent / f"scores-{mode or 'net'}", checkpoint.parent / "datastore.npz"
+    options: dict[str, object] = {f"{TASK}.inference.csv": f"'{data}/{UNSEEN}_test.csv'", f"{TASK}.inference.outdir": f"'{results}'"}
+    options[f"{TASK}.inference.domain_idx"] = 0
+    if mode:
+        options |= {f"{TASK}.inference.np_inference_mode": mode, f"{TASK}.inference.datastore": f"'{store}'"}
+        if not store.exists():
+            made = {f"{TASK}.datastore.csv": f"'{data}/pool_train.csv'", f"{TASK}.datastore.out": f"'{store}'"}
+            evaluate_by_program(checkpoint, "datastore", made)
+    evaluate_by_program(checkpoint, "inference", options)
+    return results
+
+
+def evaluate_by_program(checkpoint: Path, name: str, options: dict[str, object]) -> None:
+    """``-m evaluate -t NAME``."""
+    run(sys.executable, "run_downstream.py", "-m", "evaluate", "-e", checkpoint, "-t", name, "-o", overrides(options))
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a csv file."""
+    with path.open(newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def correlations(systems: Sequence[str], truth: Sequence[float], answers: Sequence[float]) -> str:
+    """What is printed of a predictor."""
+    from utility.metrics.mos import evaluate
+
+    found = evaluate(systems, truth, answers)
+    return "  ".join(f"{key} {found[key]:.3f}" for key in ("utt_LCC", "utt_SRCC", "utt_MSE", "sys_LCC", "sys_SRCC", "sys_MSE"))
+
+
+def hidden(out: Path, name: str) -> dict[str, tuple[float, float]]:
+    """Recording -> noise and quality that the listeners do not know; recordings by the last part of their names."""
+    return {identity(row["wav"]): (float(row["noise"]), float(row["quality"])) for row in rows(out / "corpus" / "hidden" / f"{name}.csv")}
+
+
+def identity(wav: str) -> str:
+    """What of a recording's path is the same in its archive and in its csv file."""
+    return Path(wav).stem.rsplit("-", 1)[-1]
+
+
+def noise_alone(out: Path, data: Path) -> tuple[float, float]:
+    """Slope and offset of a regression of the pool's mean opinions on its noise."""
+    known = {key: value for recipe in POOL for key, value in hidden(out, recipe).items()}
+    opinions: dict[str, list[float]] = defaultdict(list)
+    for row in rows(data / "pool_train.csv"):
+        opinions[identity(row["wav_path"])].append(float(row["score"]))
+    slope, offset = np.polyfit([known[key][0] for key in opinions], [statistics.fmean(given) for given in opinions.values()], 1)
+    return float(slope), float(offset)
+
+
+def main() -> int:
+    """Prints the correlations."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="small", help="of the corpora")
+    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--out", type=Path, help="folder of the corpora and trainings; temporary if not given")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        measure((args.out or Path(temporary)).resolve(), args.size, args.steps, args.seeds)
+    return 0
+
+
+def measure(out: Path, size: str, steps: int, seeds: Sequence[int]) -> None:
+    """Trains and scores what the head of this file names."""
+    data = prepared(out, size)
+    for seed in seeds:
+        for domains in (True, False):
+            start = time.monotonic()
+            checkpoint = predictor(out, data, steps, seed, domains)
+            name = f"seed {seed}, sets {'told apart' if domains else 'not told apart'}"
+            print(f"{name}: trained in {time.monotonic() - start:.0f} s", flush=True)
+            for mode in (None, "naive_knn"):
+                found = rows(scored(checkpoint, data, mode) / "results.csv")
+                columns = ([row["system_id"] for row in found], *([float(row[key]) for row in found] for key in ("avg_score", "answer")))
+                print(f"  {mode or 'net':18s} {correlations(*columns)}", flush=True)
+    slope, offset = noise_alone(out, data)
+    secret = [hidden(out, UNSEEN)[identity(row["wav_path"])] for row in found]
+    print(f"  {'noise alone':18s} {correlations(*columns[:2], [offset + slope * noise for noise, _ in secret])}")
+    print(f"  {'hidden quality':18s} {correlations(*columns[:2], [quality for _, quality in secret])}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
