@@ -136,7 +136,7 @@ def test_an_absent_package_is_one_sentence(tmp_path):
 def test_a_package_whose_library_does_not_load_is_one_sentence(tmp_path, monkeypatch):
     (tmp_path / "built_for_another.py").write_text("import ctypes\nctypes.CDLL('/no/such/library.so')\n")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(ToolkitError, match=r"'paired' needs the package 'built_for_another', which does not load here: /no/such/library.so"):
+    with pytest.raises(ToolkitError, match=r"'paired' needs the package 'built_for_another', which does not load .*/no/such/library.so"):
         build(expert(tmp_path / "paired", "import built_for_another\n"))
 
 

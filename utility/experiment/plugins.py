@@ -165,9 +165,7 @@ def _explain(error: ImportError | OSError, folder: Path, package: str) -> None:
     if isinstance(error, ImportError):
         raise ToolkitError(f"the plugin {folder.name!r} cannot be imported: {error}") from error
     told = " ".join(str(error).split())[:200]
-    raise ToolkitError(
-        f"the plugin {folder.name!r} needs the package {top!r}, which does not load here: {told}"
-    ) from error
+    raise ToolkitError(f"the plugin {folder.name!r} needs the package {top!r}, which does not load here: {told}") from error
 
 
 def _raised_in(error: OSError) -> str:
