@@ -1,0 +1,72 @@
+"""One step of WaveNet as a compiled loop over its layers, for one sequence in float32.
+
+The weights are those of :class:`.wavenet_step.WaveNetWeights`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from utility.compiled import compiled
+
+from .loops import added, copied, gated, multiplied, rectified
+
+
+def scratch(gates: np.ndarray, residual: np.ndarray, skip: np.ndarray, end: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Room for what lies between the products, handed to every :func:`step`."""
+    widths = residual.shape[1], gates.shape[2], gates.shape[1], skip.shape[1], skip.shape[0], end.shape[0]
+    return tuple(np.empty(width, np.float32) for width in widths)
+
+
+@compiled
+def layers(time, distances, queues, gates, residual, room):
+    """All layers; ``room`` begins with what enters the first, and ends with what the skips are made of.
+
+    Args:
+        time: steps since the queues were zero.
+        distances: (layers,) int64, between the taps of a layer.
+        queues: (steps of all layers, R).
+        gates: ((layers, 2 D, taps * R), (layers, 2 D)).
+        residual: ((layers, R, D), (layers, R)).
+        room: (R,), (taps * R,), (2 D,) and (layers * D,).
+    """
+    x, seen, both, z = room
+    channels, width = len(x), len(both) // 2
+    taps, offset = len(seen) // channels, 0
+    for layer in range(len(distances)):
+        length = (taps - 1) * distances[layer]
+        for tap in range(taps - 1):
+            copied(queues[offset + (time + tap * distances[layer]) % length], seen[tap * channels : (tap + 1) * channels])
+        now = seen[(taps - 1) * channels :]
+        copied(x, now)
+        if length:
+            copied(x, queues[offset + time % length])
+        offset += length
+        multiplied(gates[0][layer], gates[1][layer], seen, both)
+        summand = z[layer * width : (layer + 1) * width]
+        gated(both, summand)
+        multiplied(residual[0][layer], residual[1][layer], summand, x)
+        added(now, x)
+
+
+@compiled
+def step(code, time, start, distances, queues, weights, room, logits):
+    """The logits (n_codes,) that follow the ``code``.
+
+    Args:
+        code: whole number.
+        time, distances, queues: see :func:`layers`.
+        start: (n_codes, R).
+        weights: gates, residual, skip, end and output, each with its bias.
+        room: see :func:`scratch`.
+        logits: is written.
+    """
+    x, seen, both, z, skip, end = room
+    gates, residual, to_skip, to_end, to_output = weights
+    copied(start[code], x)
+    layers(time, distances, queues, gates, residual, (x, seen, both, z))
+    multiplied(to_skip[0], to_skip[1], z, skip)
+    rectified(skip)
+    multiplied(to_end[0], to_end[1], skip, end)
+    rectified(end)
+    multiplied(to_output[0], to_output[1], end, logits)

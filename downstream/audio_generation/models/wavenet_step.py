@@ -1,0 +1,160 @@
+"""WaveNet code by code: each layer keeps what it will see again, so that a step costs one column of each convolution (Paine et al. 2016).
+
+Both steppers multiply the start convolution into the embedding, and the output layer into the last convolution, in float64. The skips of
+all layers are one product of a wide matrix. :class:`PlainWaveNet` is made of PyTorch's operations, :class:`FastWaveNet` of one compiled
+loop, for a single sequence: in a batch the products leave little to gain.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import wavenet_loop
+from .product import Product
+
+if TYPE_CHECKING:
+    from .wavenet import WaveNet
+
+Decoder = tuple[Tensor, Tensor]
+
+
+class WaveNetWeights:
+    """The weights as steps use them.
+
+    Args:
+        model: whose weights of now are taken.
+        encoder: embedding (n_codes, classes).
+        decoder: weight (n_codes, classes) and bias (n_codes,) of the output layer.
+
+    Attributes:
+        start: (n_codes, R), what enters the first layer for each code.
+        gates: (layers, 2 D, taps * R), the oldest tap first, with its bias (layers, 2 D).
+        residual: (layers, R, D) with its bias (layers, R).
+        skip: (S, layers * D) with its bias (S,).
+        end: (E, S) with its bias (E,).
+        output: (n_codes, E) with its bias (n_codes,).
+    """
+
+    def __init__(self, model: WaveNet, encoder: Tensor, decoder: Decoder):
+        weight, bias = model.start_conv.weight.squeeze(-1).double(), model.start_conv.bias
+        self.start = (encoder.double() @ weight.T + (0 if bias is None else bias)).to(encoder)
+        gates = [model.gates(layer) for layer in range(len(model.dilations))]
+        self.gates = (
+            torch.stack([weight.transpose(1, 2).flatten(1) for weight, _ in gates]),
+            _biases([bias for _, bias in gates], gates[0][0]),
+        )
+        self.residual = _stacked(model.residual_convs)
+        skip, biases = _stacked(model.skip_convs)
+        self.skip = skip.transpose(0, 1).flatten(1), biases.sum(0)
+        self.end = model.end_conv_1.weight.squeeze(-1), model.end_conv_1.bias
+        last, constant = (value.double() for value in decoder)
+        middle = model.end_conv_2.weight.squeeze(-1).double(), model.end_conv_2.bias.double()
+        self.output = (last @ middle[0]).to(encoder), (last @ middle[1] + constant).to(encoder)
+
+    def settled(self, code: int) -> Tensor:
+        """(layers, R): what enters each layer when nothing but this code has ever been fed."""
+        x, entered = self.start[code], []
+        for gates, bias, residual, constant in zip(*self.gates, *self.residual, strict=True):
+            entered.append(x)
+            value, gate = (gates @ x.repeat(gates.size(1) // len(x)) + bias).chunk(2)
+            x = residual @ (torch.tanh(value) * torch.sigmoid(gate)) + constant + x
+        return torch.stack(entered)
+
+
+def _biases(biases: list[Tensor | None], weight: Tensor) -> Tensor:
+    return torch.stack([weight.new_zeros(len(weight)) if bias is None else bias for bias in biases])
+
+
+def _stacked(convolutions: torch.nn.ModuleList) -> tuple[Tensor, Tensor]:
+    """(layers, out, in) and (layers, out) of convolutions with one tap."""
+    weights = torch.stack([conv.weight.squeeze(-1) for conv in convolutions])
+    return weights, _biases([conv.bias for conv in convolutions], weights[0])
+
+
+class Stepping:
+    """What both steppers share: the queues and how they begin.
+
+    Args:
+        model: whose weights of now are used.
+        batch: number of sequences.
+        encoder, decoder: see :class:`WaveNetWeights`.
+    """
+
+    def __init__(self, model: WaveNet, batch: int, encoder: Tensor, decoder: Decoder):
+        with torch.no_grad():
+            self.weights = WaveNetWeights(model, encoder, decoder)
+            self.entered = self.weights.settled(len(encoder) // 2)
+        self.warm_up, self.taps, self.dilations = model.warm_up, model.kernel_size, model.dilations
+        self.lengths = [(self.taps - 1) * dilation for dilation in self.dilations]
+        # of each layer, what entered it in the steps that it will see again; (steps of all layers, B, R)
+        self.queues = encoder.new_zeros(max(sum(self.lengths), 1), batch, self.entered.size(1))
+        self.time = 0
+
+    def reset(self) -> None:
+        """Begins anew, with zeros in all queues."""
+        self.time = 0
+        self.queues.zero_()
+
+    def warm(self) -> None:
+        """What :meth:`reset` and ``warm_up`` steps of the zero token do, at once: afterwards the first logits count."""
+        self.time = 0
+        if any(self.lengths):
+            self.queues.copy_(torch.repeat_interleave(self.entered, torch.tensor(self.lengths, device=self.queues.device), 0).unsqueeze(1))
+
+
+class PlainWaveNet(Stepping):
+    """Layer by layer, on any device and in the type of the weights; arguments as in :class:`Stepping`."""
+
+    def __init__(self, model: WaveNet, batch: int, encoder: Tensor, decoder: Decoder):
+        super().__init__(model, batch, encoder, decoder)
+        weights = self.weights
+        self.gates = [Product(weight, bias, batch) for weight, bias in zip(*weights.gates, strict=True)]
+        self.residual = [Product(weight, bias, batch) for weight, bias in zip(*weights.residual, strict=True)]
+        self.head = [Product(*pair, batch) for pair in (weights.skip, weights.end, weights.output)]
+
+    @torch.no_grad()
+    def step(self, codes: Tensor) -> Tensor:
+        """(B,) -> (B, n_codes)."""
+        x, offset, summands = self.weights.start[codes], 0, []
+        for length, dilation, gates, residual in zip(self.lengths, self.dilations, self.gates, self.residual, strict=True):
+            queue = self.queues[offset : offset + length]
+            past = [queue[(self.time + tap * dilation) % length] for tap in range(self.taps - 1)]
+            value, gate = gates(torch.cat([*past, x], 1)).chunk(2, 1)
+            if length:
+                queue[self.time % length] = x
+            summands.append(torch.tanh(value) * torch.sigmoid(gate))
+            x = residual(summands[-1]) + x
+            offset += length
+        self.time += 1
+        skip, end, output = self.head
+        return output(end(skip(torch.cat(summands, 1)).relu_()).relu_()).clone()
+
+
+class FastWaveNet(Stepping):
+    """One compiled loop over all layers for a single sequence, float32 on one core of a CPU; arguments as in :class:`Stepping`."""
+
+    def __init__(self, model: WaveNet, batch: int, encoder: Tensor, decoder: Decoder):
+        super().__init__(model, batch, encoder, decoder)
+        weights = self.weights
+        pairs = weights.gates, weights.residual, weights.skip, weights.end, weights.output
+        self.arrays = tuple((_array(weight), _array(bias)) for weight, bias in pairs)
+        self.start, self.distances = _array(weights.start), np.array(self.dilations)
+        self.memory = self.queues.numpy()[:, 0]
+        self.room = wavenet_loop.scratch(*(weight for weight, _ in self.arrays[:4]))
+
+    @torch.no_grad()
+    def step(self, codes: Tensor) -> Tensor:
+        """(1,) -> (1, n_codes)."""
+        logits = torch.empty(1, len(self.start))
+        row = logits.numpy()[0]
+        wavenet_loop.step(codes.item(), self.time, self.start, self.distances, self.memory, self.arrays, self.room, row)
+        self.time += 1
+        return logits
+
+
+def _array(value: Tensor) -> np.ndarray:
+    return value.detach().clone(memory_format=torch.contiguous_format).numpy()
