@@ -92,6 +92,4 @@ def _blocks(modulus: Tensor, frequencies: int) -> list[tuple[slice, slice]]:
     most = (CPU_BLOCK if modulus.device.type == "cpu" else GPU_BLOCK) // poles
     columns = max(1, min(frequencies, most))
     rows = max(1, most // columns)
-    return [
-        (slice(h, h + rows), slice(f, f + columns)) for h in range(0, heads, rows) for f in range(0, frequencies, columns)
-    ]
+    return [(slice(h, h + rows), slice(f, f + columns)) for h in range(0, heads, rows) for f in range(0, frequencies, columns)]

@@ -76,10 +76,10 @@ def low_rank(measure: str, n: int, rank: int) -> np.ndarray:
         root = np.sqrt(2 * q + 1)
         rows = np.stack([np.where(q % 2 == side, root, 0.0) for side in (1, 0)]) / math.sqrt(2)
     else:
-        rows = transition(measure, n)[1][None].astype(np.float32).astype(np.float64)  # the public inits hold this one in single precision
+        rows = transition(measure, n)[1][None].astype(np.float32)  # the public code holds this one in single precision, and so P Pᵀ
     if rank < len(rows):
         raise ConfigError(f"rank is {rank}: init {measure!r} needs {len(rows)}")
-    return np.concatenate([rows, np.zeros((rank - len(rows), n))])
+    return np.concatenate([rows, np.zeros((rank - len(rows), n), dtype=rows.dtype)])
 
 
 def dplr(measure: str, n: int, rank: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -101,17 +101,18 @@ def dplr(measure: str, n: int, rank: int = 1) -> tuple[np.ndarray, np.ndarray, n
     return decay + 1j * frequencies, p @ back.T, back @ b
 
 
-def diagonal_spectrum(name: str, n: int, copies: int, options: dict) -> Tensor:
-    """A (copies, N/2) of an S4D init, complex128, imaginary part negative.
+def diagonal_spectrum(name: str, n: int, copies: int, options: dict, dtype: torch.dtype = torch.float64) -> Tensor:
+    """A (copies, N/2) of an S4D init, imaginary part negative.
 
     Args:
         name: one of ``SPECTRA``.
         n: N, both halves of the conjugate pairs.
         copies: S.
         options: of ``real_scale``, ``imag_scale``, ``real_random``, ``imag_random``.
+        dtype: of the real and imaginary parts.
     """
     half = n // 2
-    q = torch.arange(half, dtype=torch.float64).expand(copies, half)
+    q = torch.arange(half, dtype=dtype).expand(copies, half)
     real = 0.5 * torch.ones_like(q)
     if name == "lin":
         imag = math.pi * q
@@ -122,17 +123,17 @@ def diagonal_spectrum(name: str, n: int, copies: int, options: dict) -> Tensor:
     elif name == "quad":
         imag = (1 + 2 * q) ** 2 / math.pi
     elif name in ("legs", "hippo"):
-        imag = -torch.from_numpy(dplr("legs", n)[0].imag.copy()).expand(copies, half)
+        imag = -torch.from_numpy(dplr("legs", n)[0].imag.copy()).to(dtype).expand(copies, half)
     elif name == "real":
         real, imag = q + 1, torch.zeros_like(q)
     elif name == "rand":
-        imag = torch.randn(copies, half, dtype=torch.float64).exp()
+        imag = torch.randn(copies, half, dtype=dtype).exp()
     else:
         raise UnknownNameError("spectrum of a diagonal init", name, SPECTRA)
     if options.get("real_random"):
-        real = torch.rand(copies, half, dtype=torch.float64)
+        real = torch.rand(copies, half, dtype=dtype)
     if options.get("imag_random"):
-        imag = half * torch.rand(copies, half, dtype=torch.float64)
+        imag = half * torch.rand(copies, half, dtype=dtype)
     return torch.complex(-options.get("real_scale", 1.0) * real, -options.get("imag_scale", 1.0) * imag)
 
 
@@ -154,7 +155,7 @@ def diagonal_input(name: str, n: int, copies: int) -> Tensor:
     return b.expand(copies, half).clone()
 
 
-def initial(init: str, n: int, copies: int, rank: int = 1, options: dict | None = None) -> Ssm:
+def initial(init: str, n: int, copies: int, rank: int = 1, options: dict | None = None, dtype: torch.dtype = torch.float64) -> Ssm:
     """The system that a kernel begins with.
 
     Args:
@@ -163,6 +164,7 @@ def initial(init: str, n: int, copies: int, rank: int = 1, options: dict | None 
         copies: S.
         rank: rows of P.
         options: of ``diagonal_spectrum``; ``B_init``, ``normalize``.
+        dtype: in which diagonal spectra are computed.
 
     Raises:
         UnknownNameError: an unknown name.
@@ -173,14 +175,14 @@ def initial(init: str, n: int, copies: int, rank: int = 1, options: dict | None 
     parts = COMBINATIONS.get(init, (init,))
     if copies % len(parts):
         raise ConfigError(f"n_ssm is {copies}: init {init!r} shares the copies among {len(parts)}")
-    systems = [_one(part, n, copies // len(parts), rank, options or {}) for part in parts]
+    systems = [_one(part, n, copies // len(parts), rank, options or {}, dtype) for part in parts]
     return Ssm(*(torch.cat(tensors, dim=-2) for tensors in zip(*systems, strict=True)))
 
 
-def _one(init: str, n: int, copies: int, rank: int, options: dict) -> Ssm:
+def _one(init: str, n: int, copies: int, rank: int, options: dict, dtype: torch.dtype) -> Ssm:
     family, _, name = init.partition("-")
     if family in ("diag", "dplr") and name:
-        return _diagonal(name, n, copies, rank, options)
+        return _diagonal(name, n, copies, rank, options, dtype)
     if init not in MEASURES:
         names = [*MEASURES, *COMBINATIONS, *(f"{kind}-{spectrum}" for kind in ("diag", "dplr") for spectrum in SPECTRA)]
         raise UnknownNameError("init", init, names)
@@ -189,8 +191,8 @@ def _one(init: str, n: int, copies: int, rank: int, options: dict) -> Ssm:
     return Ssm(a.expand(copies, -1), b.expand(copies, -1), p[:, None].expand(-1, copies, -1))
 
 
-def _diagonal(name: str, n: int, copies: int, rank: int, options: dict) -> Ssm:
-    a = diagonal_spectrum(name, n, copies, options)
+def _diagonal(name: str, n: int, copies: int, rank: int, options: dict, dtype: torch.dtype) -> Ssm:
+    a = diagonal_spectrum(name, n, copies, options, dtype).to(torch.complex128)
     if name in ("legs", "hippo"):
         b = torch.from_numpy(dplr("legs", n)[2]).expand(copies, -1)
         b = torch.complex(b.real, b.imag.clamp(-B_CLIP, B_CLIP))

@@ -1,7 +1,7 @@
 """The same state spaces one step at a time: s' = Ā s + B̄ u, y = C s' (spec: audio-generation.md 1.9).
 
-Everything is prepared in double precision and real arithmetic: half of the conjugate pairs, s = a + ib, is the real vector (a, b) of N numbers,
-on which a diagonal-plus-low-rank A acts as a real (N, N) matrix.
+Everything is prepared in double precision and real arithmetic: half of the conjugate pairs, s = a + ib, is the real vector (a, b) of N
+numbers, on which a diagonal-plus-low-rank A acts as a real (N, N) matrix.
 
 ====================  ===============  ======================  =======================================================
 class                 state            multiplications a step  equal to the kernel
@@ -96,14 +96,14 @@ class DenseStep:
     """A whole matrix for each feature, over both conjugates.
 
     Args:
-        dA: (H, N, N) complex.
-        dB: (H, N) complex.
-        dC: (channels, H, N) complex; y = Re Σ dC s.
+        a_bar: (H, N, N) complex.
+        b_bar: (H, N) complex.
+        c_bar: (channels, H, N) complex; y = Re Σ c_bar s.
     """
 
-    dA: Tensor
-    dB: Tensor
-    dC: Tensor
+    a_bar: Tensor
+    b_bar: Tensor
+    c_bar: Tensor
 
     @classmethod
     def of(cls, system: RealSystem) -> DenseStep:
@@ -116,12 +116,12 @@ class DenseStep:
 
     def zeros(self, *batch: int) -> Tensor:
         """(*batch, H, N)."""
-        return self.dB.new_zeros(*batch, *self.dB.shape)
+        return self.b_bar.new_zeros(*batch, *self.b_bar.shape)
 
     def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """(B, H), (B, H, N) -> (B, channels, H), (B, H, N)."""
-        state = torch.einsum("hmn,...hn->...hm", self.dA, state) + self.dB * u[..., None]
-        return torch.einsum("chn,...hn->...ch", self.dC, state).real, state
+        state = torch.matmul(self.a_bar, state[..., None])[..., 0] + self.b_bar * u[..., None]
+        return (self.c_bar * state[..., None, :, :]).sum(-1).real, state
 
 
 @dataclass
@@ -129,46 +129,46 @@ class EigenStep:
     """The eigenvalues of Ā, both conjugates.
 
     Args:
-        dA: (H, N) complex.
-        dB: (H, N) complex.
-        dC: (channels, H, N) complex; y = Re Σ dC s.
+        a_bar: (H, N) complex.
+        b_bar: (H, N) complex.
+        c_bar: (channels, H, N) complex; y = Re Σ c_bar s.
     """
 
-    dA: Tensor
-    dB: Tensor
-    dC: Tensor
+    a_bar: Tensor
+    b_bar: Tensor
+    c_bar: Tensor
 
     @classmethod
     def of(cls, dense: DenseStep) -> EigenStep:
         """complex128."""
-        values, vectors = torch.linalg.eig(dense.dA)
-        d_b = torch.linalg.solve(vectors, dense.dB[..., None])[..., 0]
-        return cls(values, d_b, torch.einsum("hmn,chm->chn", vectors, dense.dC))
+        values, vectors = torch.linalg.eig(dense.a_bar)
+        d_b = torch.linalg.solve(vectors, dense.b_bar[..., None])[..., 0]
+        return cls(values, d_b, torch.einsum("hmn,chm->chn", vectors, dense.c_bar))
 
     def zeros(self, *batch: int) -> Tensor:
         """(*batch, H, N)."""
-        return self.dB.new_zeros(*batch, *self.dB.shape)
+        return self.b_bar.new_zeros(*batch, *self.b_bar.shape)
 
     def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """(B, H), (B, H, N) -> (B, channels, H), (B, H, N)."""
-        state = self.dA * state + self.dB * u[..., None]
-        return torch.einsum("chn,...hn->...ch", self.dC, state).real, state
+        state = self.a_bar * state + self.b_bar * u[..., None]
+        return (self.c_bar * state[..., None, :, :]).sum(-1).real, state
 
 
 @dataclass
 class HalfStep:
-    """Diagonal plus rank over half of the conjugate pairs: s' = dA s + dB u - left (2 Re right·s).
+    """Diagonal plus rank over half of the conjugate pairs: s' = a_bar s + b_bar u - left (2 Re right·s).
 
     Args:
-        dA: (H, N/2) complex.
-        dB: (H, N/2) complex.
-        dC: (channels, H, N/2) complex; y = 2 Re Σ dC s.
+        a_bar: (H, N/2) complex.
+        b_bar: (H, N/2) complex.
+        c_bar: (channels, H, N/2) complex; y = 2 Re Σ c_bar s.
         left, right: (rank, H, N/2) complex; rank 0 for a diagonal system.
     """
 
-    dA: Tensor
-    dB: Tensor
-    dC: Tensor
+    a_bar: Tensor
+    b_bar: Tensor
+    c_bar: Tensor
     left: Tensor
     right: Tensor
 
@@ -201,15 +201,15 @@ class HalfStep:
 
     def zeros(self, *batch: int) -> Tensor:
         """(*batch, H, N/2)."""
-        return self.dB.new_zeros(*batch, *self.dB.shape)
+        return self.b_bar.new_zeros(*batch, *self.b_bar.shape)
 
     def step(self, u: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         """(B, H), (B, H, N/2) -> (B, channels, H), (B, H, N/2)."""
-        moved = self.dA * state + self.dB * u[..., None]
+        moved = self.a_bar * state + self.b_bar * u[..., None]
         if len(self.left):
             along = 2 * torch.einsum("rhn,...hn->...rh", self.right, state).real
             moved = moved - torch.einsum("rhn,...rh->...hn", self.left, along.to(moved.dtype))
-        return 2 * torch.einsum("chn,...hn->...ch", self.dC, moved).real, moved
+        return 2 * (self.c_bar * moved[..., None, :, :]).sum(-1).real, moved
 
 
 Step = DenseStep | EigenStep | HalfStep

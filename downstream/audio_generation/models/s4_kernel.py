@@ -1,7 +1,7 @@
 """The kernel of a diagonal-plus-low-rank state space, S4, made discrete by the bilinear rule (spec: audio-generation.md 1.5).
 
-The stored C is C̃ = C - (Ā^L)ᵀ C once a kernel of length L (the buffer ``l_kernel``) has been made; a longer one doubles L. A is Λ - P P* with
-Re Λ < 0, so that Ā is a contraction and its powers cannot grow.
+The stored C is C̃ = C - (Ā^L)ᵀ C once a kernel of length L (the buffer ``l_kernel``) has been made; a longer one doubles L. A is Λ - P P*
+with Re Λ < 0, so that Ā is a contraction and its powers cannot grow.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The S4 layer: a long convolution whose kernel is a state space, a nonlinearity, and a mixing of the features (spec: audio-generation.md 1.7, 1.8).
+"""The S4 layer: a long convolution whose kernel is a state space, a nonlinearity, and a mixing of the features.
 
-Names in the state dict are those of the public code: ``layer.D``, ``layer.kernel.*``, ``output_linear.0.*``.
+Spec: audio-generation.md 1.7, 1.8. Names in the state dict are those of the public code: ``layer.D``, ``layer.kernel.*``,
+``output_linear.0.*``.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from utility.errors import ConfigError, UnknownNameError
-from utility.training.fields import check_fields, keywords_of
+from utility.training.fields import check_fields, check_name, keywords_of
 
 from .recurrence import Step
 from .s4_kernel import S4Kernel
@@ -46,6 +47,16 @@ def activation(name: str | None, field: str = "activation") -> Callable[[Tensor]
     return ACTIVATIONS[name]
 
 
+def kernel_fields(mode: str) -> set[str]:
+    """The names of the fields that a kernel of this mode takes.
+
+    Raises:
+        UnknownNameError: no such mode.
+    """
+    check_name("mode of an S4 layer", mode, MODES)
+    return {*keywords_of(MODES[mode], besides=("d_model",)), *keywords_of(SsmKernel, besides=("d_model", "options")), *OPTIONS}
+
+
 def kernel_of(mode: str, d_model: int, fields: Mapping[str, Any]) -> SsmKernel:
     """The kernel of a layer.
 
@@ -58,11 +69,8 @@ def kernel_of(mode: str, d_model: int, fields: Mapping[str, Any]) -> SsmKernel:
         ConfigError: unknown fields, all of them.
         UnknownNameError: no such mode.
     """
-    if mode not in MODES:
-        raise UnknownNameError("mode of an S4 layer", mode, MODES)
+    check_fields(fields, kernel_fields(mode), source=f"S4 layer of mode {mode}")
     kind = MODES[mode]
-    valid = {*keywords_of(kind, besides=("d_model",)), *keywords_of(SsmKernel, besides=("d_model", "options")), *OPTIONS}
-    check_fields(fields, valid, source=f"S4 layer of mode {mode}")
     options = {name: value for name, value in fields.items() if name in OPTIONS}
     return kind(d_model, options=options, **{name: value for name, value in fields.items() if name not in OPTIONS})
 

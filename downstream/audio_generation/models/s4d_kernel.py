@@ -104,7 +104,7 @@ class S4dKernel(SsmKernel):
         dt_a = dt * a
         norm = torch.expm1(dt_a * length) * a
         weight = torch.expm1(dt_a) * norm.conj() / (norm.abs().square() + 1e-7)
-        return vandermonde(bc * weight, dt_a, length)
+        return vandermonde(bc * weight / 2, dt_a, length)
 
     @torch.no_grad()
     def recurrence(self, mode: str = "diagonal") -> HalfStep:
@@ -123,7 +123,7 @@ class S4dKernel(SsmKernel):
     def advance(self, state: Tensor, u: Tensor) -> Tensor:
         """(B, H, N/2) state after the inputs (B, H, L)."""
         step = self.recurrence()
-        return advance(step.dA, step.dB, state.to(step.dA.dtype), u).to(state.dtype)
+        return advance(step.a_bar, step.b_bar, state.to(step.a_bar.dtype), u).to(state.dtype)
 
 
 def advance(d_a: Tensor, d_b: Tensor, state: Tensor, u: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ TRANSFORMS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tenso
     "exp": (torch.exp, torch.log),
     "relu": (_relu, lambda y: y),
     "sigmoid": (torch.sigmoid, torch.logit),
-    "softplus": (F.softplus, lambda y: torch.log(torch.expm1(y))),
+    "softplus": (F.softplus, lambda y: torch.log(y.exp() - 1)),  # not expm1: the first weights are those of the public code
 }
 OPTIONS = ("real_scale", "imag_scale", "real_random", "imag_random", "B_init", "normalize")
 
@@ -103,7 +103,7 @@ class SsmKernel(nn.Module):
         self.to_dt = transform(dt_transform, "dt_transform")[0]
         self.to_real, from_real = transform(real_transform, "real_transform")
         self.to_imag, from_imag = transform(imag_transform, "imag_transform")
-        system = initial(init, d_state, copies, rank, dict(options or {}))
+        system = initial(init, d_state, copies, rank, dict(options or {}), dtype=torch.float32)  # as the public code
         uniform = torch.rand(d_model, 1 if dt_tie else d_state // 2)
         self._own("inv_dt", inv_dt(uniform, dt_min, dt_max, dt_transform), "dt", lr, wd)
         c = torch.randn(channels, d_model, d_state // 2, dtype=torch.complex64)
