@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -85,10 +86,14 @@ def place(speech: np.ndarray, length: int, rng: np.random.Generator) -> tuple[np
 
 def plan(size: int) -> list[Item]:
     """One item per speaker (``size`` in training, a fifth of it in validation and testing each) and one for the noises."""
+    return [Item("noises", "", 0, len(backgrounds.GENERATORS)), *speakers(size, KEYWORDS + OTHER_WORDS)]
+
+
+def speakers(size: int, words: Sequence[str]) -> list[Item]:
+    """One item per speaker who says these words: ``size`` in training, a fifth of it in validation and testing each."""
     counts = {"training": size, "validation": math.ceil(size / 5), "testing": math.ceil(size / 5)}
-    files = round(len(KEYWORDS + OTHER_WORDS) * (1 + _SECOND_TAKE))
-    speakers = [Item("speaker", part, index, files) for part, count in counts.items() for index in range(count)]
-    return [Item("noises", "", 0, len(backgrounds.GENERATORS)), *speakers]
+    files = round(len(words) * (1 + _SECOND_TAKE))
+    return [Item("speaker", part, index, files) for part, count in counts.items() for index in range(count)]
 
 
 def render(item: Item, size: int, seed: int, out: Path) -> dict[str, Any]:
@@ -96,15 +101,22 @@ def render(item: Item, size: int, seed: int, out: Path) -> dict[str, Any]:
     return _render_noises(size, seed, out) if item.kind == "noises" else _render_speaker(item, seed, out)
 
 
-def _render_speaker(item: Item, seed: int, out: Path) -> dict[str, Any]:
+def say(item: Item, words: Sequence[str], seed: int, folder: Path) -> dict[str, np.ndarray]:
+    """Writes the words of one speaker as ``<folder>/<word>/<hash>_nohash_<take>.wav``; the waveforms by their paths there."""
     who, name = speaker(seed, _POOLS[item.split], item.index), speaker_hash(seed, item.split, item.index)
     files = {}
-    for word in KEYWORDS + OTHER_WORDS:
+    for word in words:
         for take in range(takes_of(seed, item.split, item.index, word)):
             wav, file = clip(word, who, seed, take), f"{name}_nohash_{take}.wav"
-            save_audio(out / MAIN / word / file, wav, SAMPLE_RATE)
+            save_audio(folder / word / file, wav, SAMPLE_RATE)
             files[f"{word}/{file}"] = wav
+    return files
+
+
+def _render_speaker(item: Item, seed: int, out: Path) -> dict[str, Any]:
+    files = say(item, KEYWORDS + OTHER_WORDS, seed, out / MAIN)
     if item.split == "testing":
+        name = speaker_hash(seed, item.split, item.index)
         _copy_to_test(files, name, generator(seed, "unknown", item.index), out)
     return {"part": item.split, "files": sorted(files)}
 
@@ -136,9 +148,14 @@ def _render_noises(size: int, seed: int, out: Path) -> dict[str, Any]:
 
 def finish(records: dict[str, dict[str, Any]], size: int, seed: int, out: Path) -> None:
     """The official lists of the validation and testing files."""
+    write_lists(records, out / MAIN)
+
+
+def write_lists(records: dict[str, dict[str, Any]], folder: Path) -> None:
+    """``validation_list.txt`` and ``testing_list.txt`` of the records that :func:`render` gave."""
     for part in ("validation", "testing"):
         files = sorted(file for record in records.values() if record.get("part") == part for file in record["files"])
-        (out / MAIN / f"{part}_list.txt").write_text("".join(f"{file}\n" for file in files))
+        (folder / f"{part}_list.txt").write_text("".join(f"{file}\n" for file in files))
 
 
 CORPUS = Corpus("speech_commands", (MAIN, TEST), {"tiny": 2, "small": 56, "medium": 300}, plan, render, finish)

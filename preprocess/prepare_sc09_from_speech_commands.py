@@ -1,0 +1,79 @@
+"""Makes SC09 out of a copy of Speech Commands: its ten folders of digits and its two lists.
+
+    python3 preprocess/prepare_sc09_from_speech_commands.py data/speech_commands_v0.01 data/sc09
+
+The folders are links, unless ``--copy`` is given; the lists keep the lines of the digits. Nothing of the original is changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from pathlib import Path
+
+if __package__ in (None, ""):
+    import _root  # noqa: F401
+
+from utility.errors import DataError, program
+from utility.experiment.texts import write_text
+
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+LISTS = ("validation_list.txt", "testing_list.txt")
+
+
+def prepare(root: Path, out: Path, copy: bool = False) -> dict[str, int]:
+    """Writes the folder; one that is there already is completed.
+
+    Args:
+        root: Speech Commands, any version.
+        out: where to.
+        copy: copy the recordings in place of linking the folders.
+
+    Returns:
+        the number of recordings of training, validation and testing.
+
+    Raises:
+        DataError: folders or lists are missing, or ``out`` holds something else under one of the names.
+    """
+    missing = [name for name in (*DIGITS, *LISTS) if not (root / name).exists()]
+    if missing:
+        raise DataError(f"{root} is no copy of Speech Commands: {', '.join(missing)} missing")
+    out.mkdir(parents=True, exist_ok=True)
+    for digit in DIGITS:
+        _bring((root / digit).resolve(), out / digit, copy)
+    files = {f"{digit}/{path.name}" for digit in DIGITS for path in (out / digit).glob("*.wav")}
+    counts = {"training": len(files)}
+    for name in LISTS:
+        listed = [line for line in (root / name).read_text(encoding="utf-8").split() if line in files]
+        write_text(out / name, "".join(f"{line}\n" for line in listed))
+        counts[name.partition("_")[0]] = len(listed)
+        counts["training"] -= len(listed)
+    return counts
+
+
+def _bring(folder: Path, place: Path, copy: bool) -> None:
+    if place.is_symlink() and place.resolve() == folder and not copy:
+        return
+    if copy and (not place.exists() or place.is_dir()) and not place.is_symlink():
+        shutil.copytree(folder, place, dirs_exist_ok=True)
+    elif place.exists() or place.is_symlink():
+        raise DataError(f"{place} exists already and is something else")
+    else:
+        place.symlink_to(folder, target_is_directory=True)
+
+
+@program
+def main(argv: list[str] | None = None) -> int:
+    """Runs the program; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path, help="the folder of Speech Commands")
+    parser.add_argument("out", type=Path, help="the folder to write")
+    parser.add_argument("--copy", action="store_true", help="copy the recordings in place of linking their folders")
+    args = parser.parse_args(argv)
+    counts = prepare(args.root, args.out, args.copy)
+    print(f"sc09: {', '.join(f'{count} {part}' for part, count in counts.items())} in {args.out}")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,80 @@
+"""SC09: synthetic, and out of Speech Commands; piano pieces."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+
+from preprocess.prepare_sc09_from_speech_commands import DIGITS, main, prepare
+from preprocess.synthesis import sc09, youtubemix
+from preprocess.synthesis.corpora import synthesize
+from utility.errors import DataError
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    pytest.importorskip("espeakng_loader")
+    return synthesize("sc09", tmp_path_factory.mktemp("synthetic"), "tiny") / "sc09"
+
+
+def test_the_synthetic_corpus_has_the_official_layout(corpus):
+    assert sorted(p.name for p in corpus.iterdir()) == sorted([*DIGITS, "testing_list.txt", "validation_list.txt"])
+    assert tuple(DIGITS) == sc09.DIGITS
+    listed = [set((corpus / f"{part}_list.txt").read_text().split()) for part in ("validation", "testing")]
+    files = {p.relative_to(corpus).as_posix() for p in corpus.rglob("*.wav")}
+    assert listed[0] | listed[1] < files
+    assert not listed[0] & listed[1]
+    for digit in DIGITS:
+        assert all(any(line.startswith(f"{digit}/") for line in part) for part in listed)
+    assert {soundfile.info(corpus / name).samplerate for name in files} == {16000}
+
+
+@pytest.fixture
+def commands(tmp_path):
+    for word in (*DIGITS, "bed"):
+        for take in range(3):
+            path = tmp_path / "commands" / word / f"{take}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, np.zeros(10), 16000)
+    for take, part in enumerate(("validation", "testing")):
+        lines = "".join(f"{word}/{take}.wav\n" for word in ("bed", *DIGITS))
+        (tmp_path / "commands" / f"{part}_list.txt").write_text(lines)
+    return tmp_path / "commands"
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_it_comes_out_of_speech_commands(commands, tmp_path, copy):
+    wanted = {"training": 10, "validation": 10, "testing": 10}
+    out = tmp_path / "sc09"
+    assert prepare(commands, out, copy) == wanted
+    assert prepare(commands, out, copy) == wanted  # once more
+    assert sorted(p.name for p in out.iterdir()) == sorted([*DIGITS, "testing_list.txt", "validation_list.txt"])
+    assert (out / "zero").is_symlink() != copy
+    assert (out / "testing_list.txt").read_text().split() == [f"{digit}/1.wav" for digit in DIGITS]
+
+
+def test_what_is_no_speech_commands_is_refused(commands, tmp_path, capsys):
+    (commands / "validation_list.txt").unlink()
+    assert main([str(commands), str(tmp_path / "out")]) == 2
+    assert "validation_list.txt missing" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_is_in_the_way_is_left_alone(commands, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "zero").write_text("mine")
+    with pytest.raises(DataError, match="exists already"):
+        prepare(commands, tmp_path / "out")
+    assert (tmp_path / "out" / "zero").read_text() == "mine"
+
+
+def test_pieces_are_notes_of_their_key():
+    first, again, other = youtubemix.piece(0, 0), youtubemix.piece(0, 0), youtubemix.piece(0, 1)
+    assert first.shape == (160000,)
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    note = youtubemix.struck(69, 1.0)
+    spectrum = np.abs(np.fft.rfft(note))
+    assert abs(spectrum.argmax() - 440) <= 1  # Hz, of a second
+    assert np.abs(note[-1600:]).max() < 0.2 * np.abs(note).max()
