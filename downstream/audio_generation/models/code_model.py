@@ -90,6 +90,16 @@ class CodeModel(nn.Module):
         self.model = backbone
         self.decoder = nn.Sequential() if reads_codes else nn.Sequential(OutputLayer(backbone.d_output, n_codes))
 
+    @torch.no_grad()
+    def prepare(self, length: int, zero: int) -> None:
+        """Before a training: one pass over ``length`` zero tokens, so that no later one changes a weight by itself.
+
+        The kernel of S4 is tuned to a length, which the first pass and every longer one change together with a weight (spec 1.5). In two
+        processes, or in an evaluation, that would happen at different times.
+        """
+        if any(True for _ in self.buffers()):
+            self(torch.full((1, self.warm_up + length), zero, device=next(self.parameters()).device))
+
     def forward(self, codes: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """Logits of the codes that follow each of the last L.
 

@@ -1,0 +1,80 @@
+"""The files of a generation, the least likely sequence first."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from utility.audio.io import save_audio
+from utility.experiment.texts import write_text, write_whole
+
+from ..quantise import Quantiser
+
+
+@dataclass(frozen=True)
+class Naming:
+    """What files are called.
+
+    Args:
+        corpus, model: the ``_name_`` of each.
+        seconds: of a sequence.
+        conditional: the sequences go on from examples.
+    """
+
+    corpus: str
+    model: str
+    seconds: float
+    conditional: bool = False
+
+    @property
+    def stem(self) -> str:
+        """The names without number."""
+        kind = "conditional" if self.conditional else "unconditional"
+        return f"{kind}_{self.corpus}_{self.model}_len_{self.seconds:.2f}s"
+
+
+def write(folder: Path, naming: Naming, found: dict[str, np.ndarray], quantiser: Quantiser, sample_rate: int) -> list[Path]:
+    """Writes ``<stem>_gen_<i>.wav`` (32-bit floats), i from 1, the least likely first, and beside them, in the order of the files,
+    ``<stem>_logprobs.npy`` (natural log likelihoods, float64) and ``<stem>_streams.json`` (which stream each file is).
+
+    Args:
+        folder: where to.
+        naming: the names.
+        found: ``codes`` (N, L), ``logprobs`` (N,), ``example`` and ``replica`` (N,), and perhaps ``entropy`` (N,).
+        quantiser: codes to waveforms.
+        sample_rate: in Hz.
+
+    Returns:
+        the recordings.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    order = np.argsort(found["logprobs"], kind="stable")
+    paths, rows = [], []
+    for number, stream in enumerate(order.tolist(), 1):
+        path = folder / f"{naming.stem}_gen_{number}.wav"
+        wav = quantiser.decode(torch.from_numpy(found["codes"][stream].astype(np.int64)))
+        save_audio(path, wav.numpy(), sample_rate, subtype="FLOAT")
+        paths.append(path)
+        rows.append({"file": path.name, "stream": stream, **_row(found, stream)})
+    _write_array(folder / f"{naming.stem}_logprobs.npy", found["logprobs"][order])
+    write_text(folder / f"{naming.stem}_streams.json", json.dumps(rows, indent=1))
+    for stale in set(folder.glob(f"{naming.stem}_gen_*.wav")) - set(paths):  # of a generation of more
+        stale.unlink()
+    return paths
+
+
+def _row(found: dict[str, np.ndarray], stream: int) -> dict[str, Any]:
+    return {name: values[stream].item() for name, values in found.items() if name != "codes"}
+
+
+def _write_array(path: Path, values: np.ndarray) -> None:
+    def write_to(place: Path) -> None:
+        with place.open("wb") as file:
+            np.save(file, values)
+
+    write_whole(path, write_to)

@@ -1,0 +1,136 @@
+"""``-m evaluate -t generate``: sequences of codes as recordings, sorted by their likelihood."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from utility.errors import DataError
+
+from ..data.dataset import CodeDataset
+from ..models.code_model import CodeModel
+from ..quantise import Quantiser
+from .agreement import check_steps
+from .drawing import Drawing, Uniforms, entropies
+from .files import Naming, write
+from .loop import Loop
+from .options import Options
+from .passes import Passes, fingerprint
+
+
+@dataclass(frozen=True)
+class Generator:
+    """
+    Args:
+        model: in evaluation mode.
+        quantiser: codes to waveforms.
+        options: what is generated.
+        device: of the model.
+        seed: of the drawing.
+        examples: what to go on from, where ``options.l_prefix`` asks for it.
+    """
+
+    model: CodeModel
+    quantiser: Quantiser
+    options: Options
+    device: str
+    seed: int
+    examples: CodeDataset | None = None
+
+    def run(self, folder: Path, corpus: str, name: str, sample_rate: int) -> tuple[list[Path], np.ndarray]:
+        """Generates and writes everything, or what is left of it.
+
+        Args:
+            folder: where to.
+            corpus, name: what the files are called after.
+            sample_rate: in Hz.
+
+        Returns:
+            the recordings, and the natural log likelihoods of the sequences, in no particular order.
+        """
+        options = self.options
+        if options.test_model:
+            check_steps(self.model, self.quantiser.zero, self.device, options.mode)
+        passes = Passes(folder, fingerprint(self._decisive(), self.model.state_dict()))
+        ranges = options.passes(self.device)
+        parts = []
+        with tqdm(total=len(ranges) * options.l_sample, desc="generate", unit="step", mininterval=0.5, dynamic_ncols=True) as bar:
+            for examples in ranges:
+                found = passes.find(examples.start, examples.stop)
+                if found is None:
+                    found = self._generate(examples, bar)
+                    passes.keep(examples.start, examples.stop, found)
+                else:
+                    bar.update(options.l_sample)
+                parts.append(found)
+        together = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        naming = Naming(corpus, name, options.l_sample / sample_rate, conditional=bool(options.l_prefix))
+        paths = write(folder, naming, together, self._decoder, sample_rate)
+        passes.clear()
+        return paths, together["logprobs"]
+
+    @property
+    def _decoder(self) -> Quantiser:
+        return Quantiser("mu-law", self.quantiser.bits) if self.options.published else self.quantiser
+
+    def _decisive(self) -> Mapping[str, object]:
+        """What decides the codes."""
+        fields = {name: value for name, value in asdict(self.options).items() if name not in ("save_dir", "test_model", "seed")}
+        chunks = [] if self.examples is None else [str(chunk) for chunk in self.examples.chunks[: self.options.n_samples]]
+        return {**fields, "seed": self.seed, "examples": chunks, "codes": str(self.quantiser)}
+
+    def _generate(self, examples: range, bar: tqdm) -> dict[str, np.ndarray]:
+        """One pass: all replicas of some examples."""
+        options = self.options
+        streams = [(example, replica) for replica in range(options.n_reps) for example in examples]
+        entropy = torch.zeros(len(streams), dtype=torch.float64, device=self.device)
+
+        def at_step(logits: Tensor, drawn: bool) -> None:
+            bar.update()
+            if drawn and options.entropy:
+                entropy.add_(entropies(logits))
+
+        codes, logprobs = Loop(Drawing(options.temp, options.top_p), self.quantiser.zero, options.published)(
+            self.model.stepper(len(streams), options.mode),
+            Uniforms([(self.seed, *stream) for stream in streams], self.device),
+            options.l_sample,
+            len(streams),
+            prefix=self._prefix(streams),
+            device=self.device,
+            at_step=at_step,
+        )
+        if not torch.isfinite(logprobs).all():
+            raise DataError("the network says numbers that are not finite: its training has failed, or the checkpoint is damaged")
+        found = {
+            "codes": codes.cpu().numpy().astype(np.uint8 if self.quantiser.bits <= 8 else np.int32),
+            "logprobs": logprobs.cpu().numpy(),
+        }
+        found |= {"example": np.array([e for e, _ in streams]), "replica": np.array([r for _, r in streams])}
+        return found | ({"entropy": entropy.cpu().numpy()} if options.entropy else {})
+
+    def _prefix(self, streams: list[tuple[int, int]]) -> Tensor | None:
+        """(streams, l_prefix): the zero token and the first codes of each stream's example."""
+        wanted = self.options.l_prefix
+        if not wanted:
+            return None
+        given = {example: self._beginning(example, wanted - 1) for example, _ in streams}
+        return torch.stack([given[example] for example, _ in streams])
+
+    def _beginning(self, example: int, count: int) -> Tensor:
+        _, codes = self.examples[example]
+        if len(codes) < count:
+            path = self.examples.chunks[example].path
+            raise DataError(f"{path} has {len(codes)} samples, too few for generate.l_prefix, which takes {count} of each example")
+        return torch.cat([torch.tensor([self.quantiser.zero]), codes[:count]])
+
+
+def bits_per_sample(logprobs: np.ndarray, drawn: int) -> float:
+    """The mean of -log2 of the probability of each code that was drawn."""
+    return float(-logprobs.mean() / max(1, drawn) / math.log(2))

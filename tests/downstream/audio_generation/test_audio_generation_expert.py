@@ -1,0 +1,248 @@
+"""The task as a whole: configs, splits, likelihood in chunks, generation of files, what is refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+import yaml
+
+from downstream.audio_generation.averaging import Average
+from downstream.audio_generation.expert import DownstreamExpert
+from downstream.audio_generation.param_groups import param_groups
+from downstream.audio_generation.quantise import Quantiser
+from downstream.audio_generation.settings import Settings
+from downstream.interfaces import RunContext
+from tests.downstream.audio_generation.families import SMALL
+from tests.downstream.audio_generation.layouts import TASK, config, sc09
+from utility.errors import ConfigError, DataError, ToolkitError, UnknownNameError, UsageError
+
+CHUNKS = {"chunk_len": 64, "overlap_len": 16, "drop_tail": False}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    return sc09(tmp_path_factory.mktemp("corpus"))
+
+
+def expert(place: Path, corpus: Path, family: str = "samplernn", mode: str = "evaluate", **sections) -> DownstreamExpert:
+    made = yaml.safe_load(config(place, corpus, family, **sections).read_text())
+    torch.manual_seed(0)
+    return DownstreamExpert(1, 1, made["downstream_expert"], place, runner=made["runner"], mode=mode)
+
+
+def generate(task: DownstreamExpert, place: Path, seed: int = 0) -> dict:
+    context = RunContext(lambda wavs: wavs, place, "cpu", seed)
+    return task.eval().run("generate", context)
+
+
+@pytest.mark.parametrize("path", sorted(TASK.glob("*.yaml")), ids=lambda path: path.stem)
+def test_shipped_configs_are_understood(path):
+    settings = Settings.of(yaml.safe_load(path.read_text())["downstream_expert"])
+    assert settings.generate.l_sample == 16000
+    assert (settings.tbptt is None) == ("samplernn" not in path.stem)
+    assert settings.reading.quantization == ("linear" if "beethoven" in path.stem else "mu-law")
+
+
+def test_the_default_config_is_that_of_the_published_model():
+    assert yaml.safe_load((TASK / "config.yaml").read_text()) == yaml.safe_load((TASK / "sashimi-sc09.yaml").read_text())
+
+
+def test_a_whole_evaluation_equals_one_in_chunks(tmp_path, corpus):
+    whole = expert(tmp_path, corpus).eval()
+    chunked = expert(tmp_path, corpus, tbptt=CHUNKS).eval()
+    x, y = next(iter(whole.get_dataloader("val")))[1:3]
+    found = []
+    for task in (whole, chunked):
+        records: dict = {name: [] for name in ("nats", "count", "hits@1", "hits@3", "hits@5", "hits@10")}
+        with torch.no_grad():
+            loss = task("val", [], x, y, True, records=records)
+        found.append((loss.item(), sum(records["nats"]), sum(records["count"]), sum(records["hits@5"])))
+    assert found[0] == pytest.approx(found[1], rel=1e-5)
+
+
+def test_training_goes_on_from_the_state_of_the_last_chunk(tmp_path, corpus):
+    task = expert(tmp_path, corpus, mode="train", tbptt=CHUNKS).train()
+    batches = list(task.get_dataloader("train"))
+    assert batches[0][3]
+    assert not batches[1][3]
+    records: dict = {"nats": [], "count": []}
+    task("train", [], *batches[0][1:], records=records)
+    carried = task.get_extra_state()
+    going_on = task("train", [], *batches[1][1:], records=records)
+    task.set_extra_state(carried)
+    assert torch.equal(task("train", [], *batches[1][1:], records=records), going_on)
+    anew = task("train", [], *batches[1][1:3], True, records=records)
+    assert not torch.equal(anew, going_on)
+
+
+def test_generated_files_are_sorted_and_say_how_likely_they_are(tmp_path, corpus):
+    task = expert(tmp_path, corpus, generate={"n_samples": 5, "l_sample": 64, "entropy": True, "test_model": True}).eval()
+    scores = generate(task, tmp_path / "results")
+    stem = tmp_path / "results" / "samples" / "unconditional_sc09_samplernn_len_0.00s"
+    likelihoods = np.load(f"{stem}_logprobs.npy")
+    rows = json.loads(Path(f"{stem}_streams.json").read_text())
+    assert len(rows) == scores["recordings"].value == 5
+    assert (np.diff(likelihoods) >= 0).all()
+    for number, (row, likelihood) in enumerate(zip(rows, likelihoods, strict=True), 1):
+        wav, rate = soundfile.read(f"{stem}_gen_{number}.wav", dtype="float32")
+        assert (row["file"], rate, len(wav)) == (f"{stem.name}_gen_{number}.wav", 16000, 64)
+        codes = torch.from_numpy(np.abs(wav[:, None] - task.quantiser.decode(torch.arange(256)).numpy()).argmin(1))
+        x, y = task.framing.batch([codes])
+        with torch.no_grad():
+            loss = task("val", [], x, y, True, records={k: [] for k in ("nats", "count", "hits@1", "hits@3", "hits@5", "hits@10")})
+        assert -loss.item() * 64 == pytest.approx(likelihood, rel=1e-4)
+        assert row["entropy"] > 0
+    assert scores["bits"].value == pytest.approx(-likelihoods.mean() / 64 / np.log(2))
+    assert not list(stem.parent.glob(".unfinished*"))
+
+
+def test_what_is_generated_does_not_depend_on_the_batches_and_survives_a_kill(tmp_path, corpus, monkeypatch):
+    fields = {"n_samples": 5, "l_sample": 32}
+    generate(expert(tmp_path, corpus, generate=fields), tmp_path / "whole")
+    task = expert(tmp_path, corpus, generate=fields | {"n_batch": 2})
+    stepper, calls = type(task.model).stepper, []
+
+    def counted(self, batch, mode=None):
+        calls.append(batch)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return stepper(self, batch, mode)
+
+    monkeypatch.setattr(type(task.model), "stepper", counted)
+    with pytest.raises(KeyboardInterrupt):
+        generate(task, tmp_path / "parts")
+    generate(task, tmp_path / "parts")
+    assert calls == [2, 2, 2, 1]  # the first pass was not done again
+    files = sorted((tmp_path / "whole" / "samples").iterdir())
+    assert len(files) == 7
+    for path in files:
+        other = tmp_path / "parts" / "samples" / path.name
+        if path.suffix == ".wav":
+            assert other.read_bytes() == path.read_bytes()
+    ours = np.load(next((tmp_path / "parts" / "samples").glob("*.npy")))
+    np.testing.assert_allclose(ours, np.load(next((tmp_path / "whole" / "samples").glob("*.npy"))), rtol=1e-6)
+    generate(expert(tmp_path, corpus, generate=fields | {"n_samples": 2}), tmp_path / "parts")
+    assert len(list((tmp_path / "parts" / "samples").glob("*.wav"))) == 2  # those of the larger generation are gone
+    generate(expert(tmp_path, corpus, generate=fields), tmp_path / "other", seed=1)
+    assert (tmp_path / "other" / "samples" / files[0].name).read_bytes() != files[0].read_bytes()
+
+
+def test_a_conditional_generation_goes_on_from_its_examples(tmp_path, corpus):
+    fields = {"n_samples": 3, "n_reps": 2, "l_sample": 48, "l_prefix": 33, "n_batch": 2, "split": "test"}
+    task = expert(tmp_path, corpus, generate=fields)
+    generate(task, tmp_path)
+    rows = json.loads(next((tmp_path / "samples").glob("conditional_*.json")).read_text())
+    assert sorted((row["example"], row["replica"]) for row in rows) == [(e, r) for e in range(3) for r in range(2)]
+    ends = set()
+    for row in rows:
+        wav, _ = soundfile.read(tmp_path / "samples" / row["file"], dtype="float32")
+        wanted = task.quantiser.decode(task.dataset("test")[row["example"]][1][:32]).numpy()
+        np.testing.assert_array_equal(wav[:32], wanted)
+        ends.add(wav[32:].tobytes())
+    assert len(ends) == 6
+
+
+def test_the_average_of_the_weights_is_evaluated(tmp_path, corpus):
+    task = expert(tmp_path, corpus, ema=0.5)
+    with torch.no_grad():
+        before = [p.clone() for p in task.model.parameters()]
+        task.after_update()
+        for p in task.model.parameters():
+            p.add_(1)
+        task.after_update()
+    for first, mine in zip(before, task.average.model.parameters(), strict=True):
+        torch.testing.assert_close(mine, first + 0.5)
+    assert task.eval().judged() is task.average.model
+    assert task.train().judged() is task.model
+    assert not any(p.requires_grad for p in task.average.parameters())
+
+
+def test_an_average_begins_anew_where_the_weights_get_another_meaning():
+    model = torch.nn.Linear(1, 1)
+    model.register_buffer("l_kernel", torch.tensor(0))
+    average = Average(model, 0.9)
+    average.update(model)
+    with torch.no_grad():
+        model.weight.add_(1)
+        model.l_kernel.fill_(8)
+    average.update(model)
+    assert torch.equal(average.model.weight, model.weight)
+    assert average.model.l_kernel == 8
+
+
+def test_parameters_get_the_settings_that_they_ask_for():
+    backbone = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.LayerNorm(2))
+    backbone[0].weight._optim = {"lr": 0.001, "weight_decay": 0.0}
+    frozen = torch.nn.Parameter(torch.ones(1), requires_grad=False)
+    backbone.register_parameter("frozen", frozen)
+    outside = torch.nn.Linear(2, 1)
+    groups = param_groups(backbone, [torch.nn.ModuleList([backbone, outside])])
+    assert [{key: value for key, value in group.items() if key != "params"} for group in groups] == [
+        {},
+        {"lr": 0.001, "weight_decay": 0.0},
+        {"weight_decay": 0.0},
+    ]
+    members = [[id(p) for p in group["params"]] for group in groups]
+    assert members == [
+        [id(outside.weight), id(outside.bias)],
+        [id(backbone[0].weight)],
+        [id(backbone[0].bias), id(backbone[1].weight), id(backbone[1].bias)],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("sections", "error", "words"),
+    [
+        ({"tbptt": CHUNKS | {"overlap_len": 32}}, ConfigError, "overlap_len must be 16"),
+        ({"tbptt": CHUNKS | {"chunk_len": 99999}}, ConfigError, "chunk_len must be at most"),
+        ({"generate": {"n_sample": 3}}, ConfigError, "did you mean 'n_samples'"),
+        ({"generate": {"l_sample": 8, "l_prefix": 9}}, ConfigError, "l_prefix must be at most l_sample"),
+        ({"generate": {"n_reps": 2}}, ConfigError, "n_reps needs l_prefix"),
+        ({"generate": {"split": "dev", "l_prefix": 2}}, UnknownNameError, "unknown split"),
+        ({"ema": 2}, ConfigError, "ema must be a number from 0 to 1"),
+        ({"modelrc": {**SMALL["samplernn"], "_name_": "samplrnn"}}, UnknownNameError, "did you mean 'samplernn'"),
+        ({"modelrc": {"d_model": 3}}, ConfigError, "'_name_' is missing"),
+    ],
+)
+def test_mistakes_in_a_config_are_named(tmp_path, corpus, sections, error, words):
+    with pytest.raises(error, match=words):
+        expert(tmp_path, corpus, **sections)
+
+
+def test_other_upstreams_are_refused(tmp_path, corpus):
+    made = yaml.safe_load(config(tmp_path, corpus, "samplernn").read_text())
+    with pytest.raises(UsageError, match="-u waveform"):
+        DownstreamExpert(80, 160, made["downstream_expert"], tmp_path)
+
+
+def test_examples_that_are_too_few_or_too_short_are_named(tmp_path, corpus):
+    with pytest.raises(ConfigError, match="n_samples is 99, but val has 10"):
+        generate(expert(tmp_path, corpus, generate={"n_samples": 99, "l_prefix": 2}), tmp_path)
+    with pytest.raises(DataError, match=r"\.wav has \d+ samples, too few"):
+        generate(expert(tmp_path, corpus, generate={"n_samples": 2, "l_sample": 900, "l_prefix": 800}), tmp_path)
+
+
+def test_a_network_that_failed_says_so(tmp_path, corpus):
+    task = expert(tmp_path, corpus, generate={"n_samples": 1, "l_sample": 4})
+    with torch.no_grad():
+        for p in task.model.parameters():
+            p.fill_(float("nan"))
+    with pytest.raises(ToolkitError, match="not finite"):
+        generate(task, tmp_path)
+
+
+def test_recorded_files_of_the_published_program(golden):
+    """The wavs are the decoded streams in ascending order of likelihood; the recorded likelihoods are in the order of generation."""
+    folder = golden("generation/cli/samplernn_uncond")
+    with np.load(folder / "drawn_ids.npz") as drawn:
+        codes, logprobs = drawn["pass0_ids"], drawn["pass0_logprobs"]
+    order = np.argsort(logprobs, kind="stable")
+    for number, stream in enumerate(order, 1):
+        wav, rate = soundfile.read(folder / "samples" / f"unconditional_sc09_samplernn_len_0.00s_gen_{number}.wav", dtype="float32")
+        assert rate == 16000
+        np.testing.assert_allclose(wav, Quantiser().decode(torch.from_numpy(codes[stream])), rtol=1e-5, atol=1e-6)

@@ -1,0 +1,135 @@
+"""What is read of a corpus, and how it becomes batches, against recorded items of the public code."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from downstream.audio_generation.data.batches import IGNORED, Framing
+from downstream.audio_generation.data.chunks import ChunkDataset, Chunking, ChunkOrder
+from downstream.audio_generation.data.corpora import SPLITS, Corpus
+from downstream.audio_generation.data.dataset import CodeDataset
+from downstream.audio_generation.quantise import Quantiser
+from utility.errors import ConfigError, DataError, UnknownNameError
+
+MUSIC = {"_name_": "qautoaudio", "sample_len": 800, "train_percentage": 0.88}
+CASES = {
+    "sc09_mulaw": ({"_name_": "sc09"}, Quantiser("mu-law"), {"powers": True}),
+    "sc09_linear_pad": ({"_name_": "sc09"}, Quantiser("linear"), {"pad_len": 15, "powers": True}),
+    "music_drop": (MUSIC | {"drop_last": True}, Quantiser("linear"), {}),
+    "music_keep": (MUSIC, Quantiser("mu-law"), {"context_len": 100}),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_items_and_batches_are_those_recorded(golden, name):
+    fields, quantiser, framing = CASES[name]
+    corpus = Corpus.of({**fields, "path": str(golden("generation/dataset") / f"{name.split('_')[0]}_tree" / "data")}, "datarc")
+    frame = Framing(quantiser.zero, **framing)
+    with np.load(golden(f"generation/dataset/{name}") / "expected.npz") as expected:
+        for split in SPLITS:
+            dataset = CodeDataset(corpus.read(split), quantiser, 16000)
+            assert len(dataset) == sum(key.startswith(f"{split}_") and key.endswith("_x") and "batch" not in key for key in expected)
+            for number, (_, codes) in enumerate(dataset):
+                x, y = frame.item(codes)
+                np.testing.assert_array_equal(x, expected[f"{split}_{number}_x"])
+                np.testing.assert_array_equal(y, expected[f"{split}_{number}_y"][:, 0])
+            if f"{split}_batch_x" in expected:
+                x, y = frame.batch([dataset[number][1] for number in range(3)])
+                np.testing.assert_array_equal(x, expected[f"{split}_batch_x"])
+                np.testing.assert_array_equal(y, expected[f"{split}_batch_y"][..., 0])
+
+
+def test_chunks_of_truncated_backpropagation_are_those_recorded(golden):
+    folder = golden("generation/nll/samplernn_tbptt")
+    with np.load(folder / "inputs.npz") as inputs, np.load(folder / "expected.npz") as expected:
+        codes = [torch.from_numpy(row[:, 0]) for row in inputs["y"]]
+        chunking, frame = Chunking(64, 16), Framing(128, 15)
+        x, y = frame.batch(codes[:2])
+        starts = chunking.starts(y.size(1))
+        assert len(starts) == expected["chunk_reset"].tolist().index(True, 1)
+        for number, start in enumerate(starts):
+            inputs_of, targets = chunking.window(x, y, start)
+            np.testing.assert_array_equal(inputs_of, expected[f"chunk{number}_x"])
+            np.testing.assert_array_equal(targets, expected[f"chunk{number}_y"][..., 0])
+
+
+def test_a_context_is_read_and_not_scored():
+    x, y = Framing(128, context_len=2).batch([torch.arange(5), torch.arange(3)])
+    assert x.tolist() == [[128, 0, 1, 2, 3], [128, 0, 1, 128, 128]]
+    assert y.tolist() == [[IGNORED, IGNORED, 2, 3, 4], [IGNORED, IGNORED, 2, IGNORED, IGNORED]]
+
+
+def test_batches_are_padded_to_what_the_network_takes():
+    x, y = Framing(128, multiple=16).batch([torch.arange(20)])
+    assert x.shape == y.shape == (1, 32)
+    assert (y[0, 20:] == IGNORED).all()
+    x, y = Framing(128, powers=True, multiple=16).batch([torch.zeros(9000, dtype=torch.int64)])
+    assert x.shape == (1, 16000)
+
+
+def test_another_rate_gives_parts_of_the_same_length(tmp_path):
+    rng = np.random.default_rng(0)
+    for name, rate in (("1.wav", 16000), ("2.wav", 44100), ("10.flac", 8000)):
+        soundfile.write(tmp_path / name, rng.uniform(-1, 1, 2 * rate).astype(np.float32), rate)
+    corpus = Corpus("qautoaudio", str(tmp_path), sample_len=10000, train_percentage=1.0)
+    assert [(c.path.name, c.start, c.frames) for c in corpus.read("train")] == [
+        (name, start, min(10000, 32000 - start)) for name in ("1.wav", "2.wav", "10.flac") for start in range(0, 32000, 10000)
+    ]
+    dataset = CodeDataset(corpus.read("train"), Quantiser(), 16000)
+    assert [len(codes) for _, codes in dataset] == [10000, 10000, 10000, 2000] * 3
+
+
+def test_what_is_missing_is_named(tmp_path):
+    with pytest.raises(DataError, match="there is no folder"):
+        Corpus("sc09", str(tmp_path / "none")).read("train")
+    with pytest.raises(DataError, match="none of the folders zero"):
+        Corpus("sc09", str(tmp_path)).read("train")
+    (tmp_path / "zero").mkdir()
+    with pytest.raises(DataError, match=r"validation_list\.txt is missing"):
+        Corpus("sc09", str(tmp_path)).read("train")
+    with pytest.raises(DataError, match="no recording of at least 16000 samples"):
+        Corpus("qautoaudio", str(tmp_path), drop_last=True).read("test")
+    with pytest.raises(UnknownNameError, match="did you mean 'sc09'"):
+        Corpus.of({"_name_": "sc9", "path": "x"}, "datarc")
+    with pytest.raises(ConfigError, match="unknown field 'sample_length'; did you mean 'sample_len'"):
+        Corpus.of({"_name_": "sc09", "path": "x", "sample_length": 1}, "datarc")
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_groups_go_chunk_by_chunk_and_each_process_has_its_own(ranks):
+    torch.manual_seed(0)
+    lengths, chunking = [300, 100, 250, 64, 129, 10, 320], Chunking(64, 16, drop_tail=False)
+    batches = list(ChunkOrder(lengths, chunking, 2, shuffle=True, ranks=ranks))
+    seen = []
+    for rank in range(ranks):
+        group, last = None, None
+        for batch in batches[rank::ranks]:
+            items, (chunk,) = [i for i, _ in batch], {c for _, c in batch}
+            assert (chunk == 0 and items != group) or (items == group and chunk == last + 1)
+            group, last = items, chunk
+            seen += [(i, chunk) for i in items]
+    assert len(seen) == len(set(seen))
+    whole = {(i, chunk) for i, length in enumerate(lengths) for chunk in range(-(-length // 64))}
+    assert ranks > 1 or whole <= set(seen)
+
+
+def test_a_chunk_behind_the_end_is_not_scored():
+    chunking, frame = Chunking(64, 16, drop_tail=False), Framing(128, 15)
+
+    class Stored(CodeDataset):
+        def __init__(self):
+            super().__init__([None] * 2, Quantiser(), 16000)
+
+        def __getitem__(self, index):
+            return torch.zeros(70), torch.arange(70)
+
+    dataset = ChunkDataset(Stored(), frame, chunking)
+    wavs, x, y, begins = dataset.collate([dataset[0, 1], dataset[1, 1]])
+    assert (x.shape, y.shape, begins) == ((2, 21), (2, 6), False)
+    assert [len(wav) for wav in wavs] == [6, 6]
+    wavs, x, y, _ = dataset.collate([dataset[0, 2], dataset[1, 2]])
+    assert (x.shape, y.tolist()) == ((2, 16), [[IGNORED]] * 2)
+    assert [len(wav) for wav in wavs] == [1, 1]
