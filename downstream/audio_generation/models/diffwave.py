@@ -61,7 +61,8 @@ class ResidualGroup(StepEmbedding):
     def __init__(
         self, widths: tuple[int, int, int], channels: int, skip_channels: int, layers: int, cycle: int, upsample: Sequence[int], stays: bool
     ):
-        super().__init__(widths)
+        super().__init__()
+        self._embed_by(widths)
         self.residual_blocks = nn.ModuleList(
             ResidualLayer(channels, skip_channels, 2 ** (n % cycle), widths[2], upsample, stays) for n in range(layers)
         )

@@ -59,14 +59,10 @@ class ZeroConv(nn.Module):
 
 
 class StepEmbedding(nn.Module):
-    """Base of what is told the diffusion step: its sines and cosines through two layers, ``fc_t1`` and ``fc_t2``.
+    """Base of what is told the diffusion step: its sines and cosines through two layers, ``fc_t1`` and ``fc_t2``."""
 
-    Args:
-        widths: of the sines and cosines, of the first layer, and of the second.
-    """
-
-    def __init__(self, widths: tuple[int, int, int]):
-        super().__init__()
+    def _embed_by(self, widths: tuple[int, int, int]) -> None:
+        """Makes the layers; widths of the sines and cosines, of the first layer, and of the second."""
         self.d_step = widths[0]
         self.fc_t1, self.fc_t2 = nn.Linear(*widths[:2]), nn.Linear(*widths[1:])
 

@@ -14,6 +14,8 @@ from utility.errors import ConfigError, DataError, UnknownNameError
 
 SMALL = {
     "wavenet": {"backbone": "wavenet", "res_channels": 8, "skip_channels": 6, "num_res_layers": 3, "dilation_cycle": 2},
+    "sashimi": {"backbone": "sashimi", "d_model": 8, "n_layers": 1, "pool": [2, 2], "layer": {"d_state": 4}, "L": 64},
+    "snet": {"backbone": "sashimi", "d_model": 8, "n_layers": 1, "pool": [2], "unet": False, "layer": {"d_state": 4}, "L": 64},
 }
 FAST = [1e-4, 1e-3, 1e-2, 0.05, 0.2, 0.5]
 
@@ -99,12 +101,12 @@ def test_every_weight_is_trained(backbone):
     assert untrained <= {f"residual_layer.residual_blocks.2.res_conv.{name}" for name in ("bias", "weight_g", "weight_v")}
 
 
-@pytest.mark.parametrize("backbone", SMALL)
-def test_a_network_learns_a_level_and_draws_it(backbone):
+@pytest.mark.parametrize(("backbone", "updates"), [("wavenet", 60), pytest.param("sashimi", 250, marks=pytest.mark.slow)])
+def test_a_network_learns_a_level_and_draws_it(backbone, updates):
     wavs = torch.full((8, 32), 0.7)
     network, schedule = small(backbone), linear(20, 1e-3, 0.4)
     optimizer = torch.optim.Adam(network.parameters(), 1e-2)
-    for _ in range(60):
+    for _ in range(updates):
         optimizer.zero_grad()
         loss(network, schedule, wavs).backward()
         optimizer.step()
@@ -149,6 +151,27 @@ def test_published_sizes(fields, count):
     assert sum(p.numel() for p in build_diffwave({"backbone": "wavenet", **fields}, "modelrc").parameters()) == count
 
 
+@pytest.mark.parametrize(("width", "millions"), [(128, 23.0), (64, 7.5)])
+def test_published_sizes_of_sashimi(width, millions):
+    network = build_diffwave({"backbone": "sashimi", "d_model": width}, "modelrc")
+    assert round(sum(p.numel() for p in network.parameters()) / 1e6, 1) == millions
+
+
+@pytest.mark.parametrize(("unet", "truncated"), [(True, False), (False, False), (True, True)])
+def test_pooled_levels_hear_the_spectrogram_at_its_time(unet, truncated):
+    network = disturbed("sashimi", unconditional=False, mel_upsample=[4, 4], unet=unet, mel_truncated=truncated).eval()
+    block, mel = network.c_layers[0], torch.zeros(1, 80, 16)
+    late = mel.clone()
+    late[..., 12] = 1
+    moved = (block.condition(mel, 64, block.pooled) - block.condition(late, 64, block.pooled)).abs().sum(1)[0].nonzero()
+    assert (len(moved) == 0) if truncated else (abs(moved.double().mean() - 12.5 * 16 / 4) < 1)
+
+
+def test_a_network_that_looks_back_only():
+    network = disturbed("sashimi", bidirectional=False, unconditional=True).eval()
+    assert all(block.layer.layer.kernel.channels == 1 for block in network.c_layers)
+
+
 @pytest.mark.parametrize(
     ("fields", "error", "sentence"),
     [
@@ -166,6 +189,8 @@ def test_wrong_fields(fields, error, sentence):
 def test_what_does_not_fit():
     with pytest.raises(DataError, match="takes no mel"):
         small("wavenet")(torch.zeros(1, 64), torch.zeros(1), torch.zeros(1, 80, 4))
+    with pytest.raises(DataError, match="62 samples: the network needs a multiple of 4"):
+        small("sashimi")(torch.zeros(1, 62), torch.zeros(1))
     network = small("wavenet", unconditional=False)
     with pytest.raises(DataError, match="wants a mel"):
         network(torch.zeros(1, 64), torch.zeros(1))
