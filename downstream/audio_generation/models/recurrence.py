@@ -7,7 +7,7 @@ numbers, on which a diagonal-plus-low-rank A acts as a real (N, N) matrix.
 class                 state            multiplications a step  equal to the kernel
 ====================  ===============  ======================  =======================================================
 ``DenseStep``         N complex        N²                      yes
-``EigenStep``         N complex        N                       as far as the eigenvectors of Ā are well conditioned
+``EigenStep``         N complex        N                       where the eigenvectors of Ā are well conditioned
 ``HalfStep``          N/2 complex      N                       yes: Ā of the bilinear rule is again diagonal plus rank
 ====================  ===============  ======================  =======================================================
 """
@@ -19,6 +19,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
+
+
+WORST_CONDITION = 1e3  # of eigenvectors: what single precision loses by them
 
 
 class RealSystem(NamedTuple):
@@ -139,9 +142,11 @@ class EigenStep:
     c_bar: Tensor
 
     @classmethod
-    def of(cls, dense: DenseStep) -> EigenStep:
-        """complex128."""
+    def of(cls, dense: DenseStep) -> EigenStep | None:
+        """complex128; None where the eigenvectors are worse conditioned than ``WORST_CONDITION``, as are those of HiPPO's matrices."""
         values, vectors = torch.linalg.eig(dense.a_bar)
+        if torch.linalg.cond(vectors).max() > WORST_CONDITION:
+            return None
         d_b = torch.linalg.solve(vectors, dense.b_bar[..., None])[..., 0]
         return cls(values, d_b, torch.einsum("hmn,chm->chn", vectors, dense.c_bar))
 

@@ -115,7 +115,8 @@ class S4Kernel(SsmKernel):
         """The step of which the kernel is the impulse response, complex128, from the weights of now.
 
         Args:
-            mode: of ``MODES``; "dense" needs N², the others N multiplications for each feature.
+            mode: of ``MODES``; "dense" needs N², the others N multiplications for each feature. "diagonal" is "linear" where eigenvectors
+                would be inaccurate.
 
         Raises:
             UnknownNameError: another mode.
@@ -123,12 +124,13 @@ class S4Kernel(SsmKernel):
         if mode not in MODES:
             raise UnknownNameError("mode of a recurrence", mode, MODES)
         system = self._endless()
-        if mode == "linear":
+        dense = DenseStep.of(system)
+        step = None if mode == "linear" else dense if mode == "dense" else EigenStep.of(dense)
+        if step is None:
             wide = torch.complex128
             a, b, p = self.a().to(wide), self.b()[0].to(wide), self.p().to(wide)
             return HalfStep.of(a, b, p, from_readout(system.C), self.dt().double())
-        dense = DenseStep.of(system)
-        return dense if mode == "dense" else EigenStep.of(dense)
+        return step
 
     @torch.no_grad()
     def advance(self, state: Tensor, u: Tensor) -> Tensor:

@@ -161,6 +161,9 @@ class S4Block(nn.Module):
         transposed: inputs are (B, H, L), not (B, L, H).
         mode: "dplr" (S4; also "nplr", "s4") or "diag" (S4D; also "s4d").
         fields: see ``kernel_of``.
+
+    Attributes:
+        standard: activations are those of the public models.
     """
 
     def __init__(
@@ -178,6 +181,7 @@ class S4Block(nn.Module):
     ):
         super().__init__()
         self.transposed = transposed
+        self.standard = activation == "gelu" and mult_act in (None, "id") and final_act in ("glu", "id", None)
         self.layer = LongConvolution(d_model, channels, bidirectional, mode, fields)
         self.activation = _function(activation)
         self.mult_act = _function(mult_act, "mult_act")

@@ -1,0 +1,107 @@
+"""SaShiMi code by code: compiled on a CPU, in captured graphs on a GPU, in plain PyTorch otherwise."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from utility.errors import DataError, UnknownNameError
+
+from .code_model import Stepper
+from .s4_kernel import MODES
+from .sashimi_body import SashimiBody
+
+COMPILED = "compiled"
+
+
+def stepper_of(body: SashimiBody, batch: int, mode: str | None, encoder: Tensor, decoder: tuple[Tensor, Tensor]) -> Stepper:
+    """Goes through ``batch`` sequences with the weights of now.
+
+    Args:
+        body: the backbone, in evaluation mode.
+        batch: B.
+        mode: "dense", "diagonal" or "linear": plain PyTorch in this way; "compiled": float32 on one core; None: the fastest that is there.
+        encoder: embedding (n_codes, H).
+        decoder: matrix (n_codes, H) and bias of the logits.
+
+    Raises:
+        UnknownNameError: another mode, or "compiled" for a model that is not float32 on a CPU or has unusual layers.
+        ConfigError: the model is bidirectional.
+    """
+    from .step_program import fusable
+
+    fits = encoder.device.type == "cpu" and encoder.dtype == torch.float32 and fusable(body)
+    modes = [*MODES, *([COMPILED] if fits else [])]
+    if mode is not None and mode not in modes:
+        raise UnknownNameError("mode of the steps of this model", mode, modes)
+    if fits and mode in (None, COMPILED):
+        return CompiledStepper(body, batch, encoder, decoder)
+    return PlainSteps(body, batch, mode or "linear", encoder, decoder)
+
+
+class PlainSteps:
+    """Steps of the modules themselves.
+
+    Args:
+        body, batch, mode, encoder, decoder: see ``stepper_of``.
+    """
+
+    warm_up = 0
+
+    def __init__(self, body: SashimiBody, batch: int, mode: str, encoder: Tensor, decoder: tuple[Tensor, Tensor]):
+        self.body, self.batch, self.encoder, self.decoder = body, batch, encoder, decoder
+        body.setup_step(mode)
+        self.reset()
+
+    def reset(self) -> None:
+        """Begins anew."""
+        self.state = self.body.default_state(self.batch, device=self.encoder.device)
+
+    @torch.no_grad()
+    def step(self, codes: Tensor) -> Tensor:
+        """(B,) -> (B, n_codes)."""
+        y, self.state = self.body.step(F.embedding(codes, self.encoder), self.state)
+        return F.linear(y, *self.decoder)
+
+
+class CompiledStepper:
+    """The whole step as one compiled loop on one core, float32, with everything allocated beforehand.
+
+    Args:
+        body, batch, encoder, decoder: see ``stepper_of``.
+    """
+
+    warm_up = 0
+
+    def __init__(self, body: SashimiBody, batch: int, encoder: Tensor, decoder: tuple[Tensor, Tensor]):
+        from .step_kernels import run
+        from .step_program import Program
+
+        program = Program(body, batch, encoder, decoder)
+        self._run, self._batch, self._codes = run, batch, len(encoder)
+        self._scratch = np.zeros((2, program.widest), dtype=np.float32)
+        self._bits = self._scratch[1].view(np.int32)
+        self._program = (program.ops, program.weights)
+        self._work = np.zeros(program.size, dtype=np.float32)
+        self._phases = np.zeros(program.pools, dtype=np.int64)
+        size = batch * self._codes
+        self._logits = torch.from_numpy(self._work[program.logits : program.logits + size]).view(batch, self._codes)
+
+    def reset(self) -> None:
+        """Begins anew."""
+        self._work.fill(0)
+        self._phases.fill(0)
+
+    def step(self, codes: Tensor) -> Tensor:
+        """(B,) -> (B, n_codes).
+
+        Raises:
+            DataError: another number of codes, or codes that do not exist.
+        """
+        given = codes.numpy().astype(np.int64, copy=False)
+        if given.shape != (self._batch,) or given.min() < 0 or given.max() >= self._codes:
+            raise DataError(f"a step wants {self._batch} codes of 0 to {self._codes - 1}, not {given.tolist()}")
+        self._run(*self._program, self._work, self._phases, np.ascontiguousarray(given), self._scratch, self._bits)
+        return self._logits.clone()
