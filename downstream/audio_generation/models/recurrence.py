@@ -20,7 +20,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-
 WORST_CONDITION = 1e3  # of eigenvectors: what single precision loses by them
 
 

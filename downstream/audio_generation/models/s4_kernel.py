@@ -124,13 +124,15 @@ class S4Kernel(SsmKernel):
         if mode not in MODES:
             raise UnknownNameError("mode of a recurrence", mode, MODES)
         system = self._endless()
-        dense = DenseStep.of(system)
-        step = None if mode == "linear" else dense if mode == "dense" else EigenStep.of(dense)
-        if step is None:
-            wide = torch.complex128
-            a, b, p = self.a().to(wide), self.b()[0].to(wide), self.p().to(wide)
-            return HalfStep.of(a, b, p, from_readout(system.C), self.dt().double())
-        return step
+        if mode == "dense":
+            return DenseStep.of(system)
+        step = EigenStep.of(DenseStep.of(system)) if mode == "diagonal" else None
+        return self._half(system) if step is None else step
+
+    def _half(self, system: RealSystem) -> HalfStep:
+        wide = torch.complex128
+        a, b, p = self.a().to(wide), self.b()[0].to(wide), self.p().to(wide)
+        return HalfStep.of(a, b, p, from_readout(system.C), self.dt().double())
 
     @torch.no_grad()
     def advance(self, state: Tensor, u: Tensor) -> Tensor:
