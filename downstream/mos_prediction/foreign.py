@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 from torch import Tensor
 
+from downstream.blocks.foreign import Foreign
 from utility.errors import CheckpointError, UnknownNameError
 from utility.experiment.config import load_config
 from utility.experiment.unpickle import load_foreign
@@ -19,27 +19,6 @@ from .sheet import encoder_of, head_of, translated, upstream_of, vocabularies_of
 ENCODERS = Path(__file__).with_name("encoders.yaml")
 SETTINGS = "config.yml"
 LINK_HINT = "give the checkpoint that it means"
-
-
-@dataclass(frozen=True)
-class Foreign:
-    """What another system's checkpoint becomes.
-
-    Args:
-        upstream: the name of our entry.
-        upstream_file: what its ``-k`` file holds, or None.
-        config: of the run.
-        downstream: the state of the task.
-        args: command line options that are not the default.
-        step: updates done.
-    """
-
-    upstream: str
-    upstream_file: dict[str, Any] | None
-    config: dict[str, Any]
-    downstream: dict[str, Any]
-    args: dict[str, Any] = field(default_factory=dict)
-    step: int = 0
 
 
 def convert(checkpoint: Path, config: Path | None = None, upstream: Path | None = None) -> Foreign:

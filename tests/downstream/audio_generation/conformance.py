@@ -6,7 +6,8 @@ from pathlib import Path
 
 from tests.downstream.audio_generation.layouts import EXPERT, config, sc09
 
-VARIANTS = ("samplernn",)
+VARIANTS = ("samplernn", "sashimi", "wavenet", "unet")
+SLOW = ("wavenet", "unet")
 EXTRA = {"samplernn": {"tbptt": {"chunk_len": 64, "overlap_len": 16, "drop_tail": False}, "clip_value": 1.0, "ema": 0.9}}
 
 

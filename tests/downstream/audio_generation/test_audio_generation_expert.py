@@ -14,7 +14,6 @@ import yaml
 from downstream.audio_generation.averaging import Average
 from downstream.audio_generation.expert import DownstreamExpert
 from downstream.audio_generation.param_groups import param_groups
-from downstream.audio_generation.quantise import Quantiser
 from downstream.audio_generation.settings import Settings
 from downstream.interfaces import RunContext
 from tests.downstream.audio_generation.families import SMALL
@@ -234,15 +233,3 @@ def test_a_network_that_failed_says_so(tmp_path, corpus):
             p.fill_(float("nan"))
     with pytest.raises(ToolkitError, match="not finite"):
         generate(task, tmp_path)
-
-
-def test_recorded_files_of_the_published_program(golden):
-    """The wavs are the decoded streams in ascending order of likelihood; the recorded likelihoods are in the order of generation."""
-    folder = golden("generation/cli/samplernn_uncond")
-    with np.load(folder / "drawn_ids.npz") as drawn:
-        codes, logprobs = drawn["pass0_ids"], drawn["pass0_logprobs"]
-    order = np.argsort(logprobs, kind="stable")
-    for number, stream in enumerate(order, 1):
-        wav, rate = soundfile.read(folder / "samples" / f"unconditional_sc09_samplernn_len_0.00s_gen_{number}.wav", dtype="float32")
-        assert rate == 16000
-        np.testing.assert_allclose(wav, Quantiser().decode(torch.from_numpy(codes[stream])), rtol=1e-5, atol=1e-6)

@@ -15,8 +15,15 @@ from tests.downstream.audio_generation.stepping import recorded
 
 CASES = {
     "samplernn_fixed": ("samplernn", Drawing()),
+    "sashimi_fixed": ("sashimi", Drawing()),
+    "sashimi_greedy": ("sashimi", Drawing(temp=0)),
+    "sashimi_temp_topp": ("sashimi", Drawing(0.8, 0.9)),
+    "sashimi_prefix": ("sashimi", Drawing()),
+    "unet_fixed": ("unet", Drawing()),
+    "wavenet_fixed": ("wavenet", Drawing()),
+    "wavenet_prefix": ("wavenet", Drawing()),
 }
-PREFIX: dict[str, int] = {}
+PREFIX = {"sashimi_prefix": 16, "wavenet_prefix": 12}
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from downstream.audio_generation.data.chunks import Chunking
-from downstream.audio_generation.likelihood import hits, loss_of, scores_of
+from downstream.audio_generation.likelihood import RANKS, hits, loss_of, scores_of
 from downstream.audio_generation.models.build import build
 from tests.downstream.audio_generation.families import SMALL
 from tests.downstream.audio_generation.stepping import recorded
@@ -19,6 +19,24 @@ def case(golden, name, family):
     model = build(SMALL[family]).eval()
     model.load_state_dict(weights)
     return model, arrays, arrays["y"][..., 0]
+
+
+@pytest.mark.parametrize("family", ["sashimi", "unet", "wavenet"])
+def test_recorded_likelihoods(golden, family):
+    model, arrays, targets = case(golden, family, family)
+    with torch.no_grad():
+        logits, _ = model(arrays["x"])
+    total, count = loss_of(logits, targets)
+    found = hits(logits, targets)
+    scores = scores_of({"nats": [total.item()], "count": [count], **{name: [number] for name, number in found.items()}})
+    assert count == arrays["n_scored"].sum()
+    assert scores["loss"].value == pytest.approx(arrays["loss_nats"].item(), rel=1e-4)
+    assert scores["bpb"].value == pytest.approx(arrays["metric_bpb"].item(), rel=1e-4)
+    assert scores["bpb"].value == pytest.approx(arrays["nll_bits_f64"].item(), rel=1e-4)
+    for k in RANKS:  # the public code divides by all positions, those that are not scored included
+        name = "metric_accuracy" if k == 1 else f"metric_accuracy_at_{k}"
+        assert found[f"hits@{k}"] / targets.numel() == pytest.approx(arrays[name].item(), rel=1e-4)
+        assert scores["accuracy" if k == 1 else f"accuracy@{k}"].value == found[f"hits@{k}"] / count
 
 
 def test_recorded_losses_of_chunks(golden):
