@@ -17,7 +17,7 @@ class Drawing:
     """
     Args:
         temp: logits are divided by it; 0: the likeliest code.
-        top_p: draw from the smallest set of likeliest codes whose probabilities together exceed it.
+        top_p: draw from the smallest set of likeliest codes whose probabilities, at temperature 1, together exceed it.
     """
 
     temp: float = 1.0
@@ -43,16 +43,17 @@ class Drawing:
 
     def probabilities(self, logits: Tensor, plain: Tensor) -> Tensor:
         """(B, n_codes) float64, of the logits and their log-softmax, as they are drawn from."""
-        shares = plain.exp() if self.temp == 1 else torch.softmax(logits.double() / self.temp, -1)
-        return shares if self.top_p >= 1 else _nucleus(shares, self.top_p)
+        if self.top_p < 1:
+            logits = logits.masked_fill(~_nucleus(plain.exp(), self.top_p), -torch.inf)
+        elif self.temp == 1:
+            return plain.exp()
+        return torch.softmax(logits.double() / self.temp, -1)
 
 
 def _nucleus(shares: Tensor, top_p: float) -> Tensor:
-    """The likeliest codes up to the first with which ``top_p`` is exceeded, scaled to a sum of 1."""
+    """Which codes are the likeliest, up to the first with which ``top_p`` is exceeded; (B, n_codes) bool."""
     ordered, order = shares.sort(-1, descending=True)
-    ordered = ordered.masked_fill(ordered.cumsum(-1) - ordered > top_p, 0)
-    kept = torch.zeros_like(shares).scatter(-1, order, ordered)
-    return kept / kept.sum(-1, keepdim=True)
+    return torch.zeros_like(shares, dtype=torch.bool).scatter(-1, order, ordered.cumsum(-1) - ordered <= top_p)
 
 
 def entropies(logits: Tensor) -> Tensor:
