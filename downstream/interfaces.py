@@ -162,8 +162,11 @@ class DownstreamBase(nn.Module):
         """
         raise NotImplementedError
 
-    def run(self, name: str, context: RunContext) -> Mapping[str, Score] | None:
-        """Work named in ``runs``; returns its scores, if it has any. One process does it, however many there are."""
+    def run(self, name: str, context: RunContext) -> Outcome | Mapping[str, Score] | None:
+        """Work named in ``runs``; returns its scores, if it has any, or an :class:`Outcome` of a variant of it.
+
+        One process does it, however many there are.
+        """
         raise NotImplementedError
 
     def param_groups(self, modules: Mapping[str, nn.Module]) -> list[dict[str, Any]] | None:

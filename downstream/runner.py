@@ -160,12 +160,12 @@ class Runner:
             pipeline.load(state, self.experiment.folder.path)
 
         context = RunContext(extract, self.experiment.results_dir, self.device, self.experiment.args["seed"], take)
-        scores: Mapping[str, Score] = {}
+        answer: Outcome | Mapping[str, Score] | None = None
         with pipeline.evaluating():
             if self.team.leads:
-                scores = pipeline.downstream.run(name, context) or {}
+                answer = pipeline.downstream.run(name, context)
         self.team.share(None)  # the others wait
-        return Evaluated(name, 0, Outcome(scores=scores))
+        return Evaluated(name, 0, answer if isinstance(answer, Outcome) else Outcome(scores=answer or {}))
 
     def _describe(self, pipeline: Pipeline) -> None:
         if self.experiment.args["verbose"]:

@@ -1,0 +1,86 @@
+"""SC09, the digits of Speech Commands: which recordings belong to which split (specs/audio-generation.md, 4 and 7).
+
+Two layouts are read::
+
+    <root>/<digit>/*.wav, <root>/validation_list.txt, <root>/testing_list.txt        the corpus of the generation models
+    <root>/{train,valid,test}/<digit>/*.wav                                          the corpus of the public classifier
+
+A copy of Speech Commands itself has the first layout; its other words are passed over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from utility.errors import DataError
+from utility.text.natural import natural
+
+DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+LABELS = {digit: label for label, digit in enumerate(DIGITS)}
+LISTS = {"dev": "validation_list.txt", "test": "testing_list.txt"}
+FOLDERS = {"train": "train", "dev": "valid", "test": "test"}
+NOISES = "_background_noise_"
+
+
+def sc09_files(root: str | Path, split: str, field: str) -> list[Path]:
+    """The recordings of ``"train"``, ``"dev"`` or ``"test"``, digit by digit, in the natural order of their names.
+
+    Args:
+        root: of either layout.
+        split: which.
+        field: the field of the config that errors name.
+
+    Raises:
+        DataError: the folder is missing, of neither layout, or has nothing for the split; a listed recording is missing.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        raise DataError(f"{field}: folder {root} does not exist; downstream/sc09_classifier/README.md says where to get it")
+    folders = root / FOLDERS["train"]
+    files = class_files(root / FOLDERS[split]) if folders.is_dir() else _listed(root, split, field)
+    if not files:
+        raise DataError(f"{field}: {root} has no recording of a digit for the split {split!r}")
+    return files
+
+
+def class_files(folder: Path) -> list[Path]:
+    """The recordings of a folder that has one folder for each digit; those of other names are passed over."""
+    return [path for digit in DIGITS for path in wavs_in(folder / digit)]
+
+
+def wavs_in(folder: Path) -> list[Path]:
+    """The wav files of a folder in their natural order; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    found = (path for path in folder.iterdir() if path.suffix.lower() == ".wav" and not path.name.startswith("."))
+    return sorted(found, key=lambda path: natural(path.name))
+
+
+def noise_files(root: str | Path) -> list[Path]:
+    """The recordings of background noise of either layout, none where there are none."""
+    return wavs_in(Path(root) / NOISES) or wavs_in(Path(root) / FOLDERS["train"] / NOISES)
+
+
+def _listed(root: Path, split: str, field: str) -> list[Path]:
+    missing = [name for name in LISTS.values() if not (root / name).is_file()]
+    if missing:
+        raise DataError(
+            f"{field}: {root} has neither {missing[0]} nor a folder {FOLDERS['train']}; "
+            "preprocess/prepare_sc09_from_speech_commands.py makes it of a copy of Speech Commands"
+        )
+    lists = {name: _digits_of((root / file).read_text(encoding="utf-8").splitlines()) for name, file in LISTS.items()}
+    present = {f"{path.parent.name}/{path.name}": path for path in class_files(root)}
+    if split == "train":
+        held_out = set().union(*lists.values())
+        return [path for name, path in present.items() if name not in held_out]
+    absent = [name for name in lists[split] if name not in present]
+    if absent:
+        raise DataError(f"{field}: {root / LISTS[split]} names {len(absent)} recordings that are not there, such as {absent[0]}")
+    chosen = set(lists[split])
+    return [path for name, path in present.items() if name in chosen]
+
+
+def _digits_of(lines: Iterable[str]) -> list[str]:
+    names = (line.strip() for line in lines)
+    return [name for name in names if name.split("/")[0] in LABELS]

@@ -1,0 +1,117 @@
+"""What the classifier says of many recordings, kept in files: ``<name>_probs.npy`` and ``<name>_activations.npy``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from utility.errors import DataError
+from utility.experiment.arrays import read_table, write_table
+from utility.experiment.texts import write_text
+from utility.metrics.generation import Outputs
+
+from .dataset import DigitDataset
+from .features import LogMel
+from .model import ResNeXt
+
+log = logging.getLogger(__name__)
+
+NOTE = "outputs.json"
+
+
+@torch.no_grad()
+def classify(model: ResNeXt, features: LogMel, files: Sequence[Path], batch_size: int, workers: int = 0, title: str = "") -> Outputs:
+    """Probabilities (n, classes) and activations (n, D), float32, in the order of ``files``.
+
+    Args:
+        model: in evaluation mode, on any device.
+        features: of the task; the reading has one of its own, on the CPU.
+        files: recordings of any rate and length.
+        batch_size, workers: of the reading.
+        title: of the progress bar.
+
+    Raises:
+        DataError: a recording cannot be read.
+    """
+    device = model.classifier.weight.device
+    probabilities, activations = [], []
+    dataset = DigitDataset(files, LogMel(features.pad_mode))
+    loader = DataLoader(dataset, batch_size, num_workers=workers, collate_fn=DigitDataset.collate_fn)
+    for _, images, _, _ in tqdm(loader, desc=title, unit="batch", dynamic_ncols=True, leave=False):
+        inner = model.activations(images.to(device))
+        activations.append(inner.cpu().numpy())
+        probabilities.append(model.classifier(inner).softmax(dim=-1).cpu().numpy())
+    return Outputs(np.concatenate(probabilities), np.concatenate(activations))
+
+
+def digest_of(model: ResNeXt, features: LogMel, files: Sequence[Path]) -> str:
+    """Stands for the weights, the features and the recordings (their paths, sizes and times)."""
+    digest = hashlib.sha256(features.pad_mode.encode())
+    for name, value in model.state_dict().items():
+        digest.update(name.encode())
+        digest.update(value.cpu().numpy().tobytes())
+    for path in files:
+        about = path.stat()
+        digest.update(f"{path}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A folder of such files, as the public program keeps them.
+
+    ``outputs.json`` notes which classifier and which recordings each was made with; what it says nothing of, such as a downloaded cache,
+    is taken as it is.
+
+    Args:
+        folder: made when something is written.
+    """
+
+    folder: Path
+
+    def paths(self, name: str) -> tuple[Path, Path]:
+        """The two files."""
+        return self.folder / f"{name}_probs.npy", self.folder / f"{name}_activations.npy"
+
+    def get(self, name: str, digest: str | None) -> Outputs | None:
+        """What is there, unless it was made with something else.
+
+        Args:
+            name: ``"train"`` or ``"test"``.
+            digest: see :func:`digest_of`; None: the recordings are not there to compare with.
+
+        Raises:
+            DataError: the files are damaged.
+        """
+        paths = self.paths(name)
+        if not all(path.is_file() for path in paths):
+            return None
+        noted = self._notes().get(name)
+        if noted is None:
+            log.warning("%s and %s are taken as they are: no %s beside them says what they were made of", *paths, NOTE)
+        elif digest is not None and noted != digest:
+            return None
+        return Outputs(*map(read_table, paths))
+
+    def put(self, name: str, outputs: Outputs, digest: str) -> None:
+        """Writes both files, and the note last."""
+        for path, array in zip(self.paths(name), (outputs.probabilities, outputs.activations), strict=True):
+            write_table(path, array)
+        write_text(self.folder / NOTE, json.dumps({**self._notes(), name: digest}, indent=2) + "\n")
+
+    def _notes(self) -> Mapping[str, Any]:
+        path = self.folder / NOTE
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        except ValueError as error:
+            raise DataError(f"{path} is damaged; remove it and the .npy files beside it") from error
