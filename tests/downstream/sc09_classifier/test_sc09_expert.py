@@ -54,11 +54,11 @@ def test_both_layouts(tmp_path: Path, folders: bool):
 def test_corpora_that_are_none(corpus: Path, tmp_path: Path):
     with pytest.raises(DataError, match=r"datarc.path: folder .* does not exist"):
         sc09_files(tmp_path / "nowhere", "train", FIELD)
-    with pytest.raises(DataError, match="neither validation_list.txt nor a folder train"):
+    with pytest.raises(DataError, match=r"neither validation_list\.txt nor a folder train"):
         sc09_files(tmp_path, "train", FIELD)
     for name in ("validation_list.txt", "testing_list.txt"):
         (tmp_path / name).write_text("zero/absent.wav\n")
-    with pytest.raises(DataError, match="names 1 recordings that are not there, such as zero/absent.wav"):
+    with pytest.raises(DataError, match=r"names 1 recordings that are not there, such as zero/absent\.wav"):
         sc09_files(tmp_path, "dev", FIELD)
     with pytest.raises(DataError, match="no recording of a digit for the split 'train'"):
         sc09_files(tmp_path, "train", FIELD)

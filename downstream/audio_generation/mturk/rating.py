@@ -1,0 +1,194 @@
+"""Who has rated what: the answers of a local listening test, kept such that none is lost.
+
+Each answer is appended to ``<results>.jsonl`` and forced to the disk before the rater is told; the csv file, which has the columns of
+MTurk's result files, is written anew from it each time.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from utility.errors import DataError
+from utility.experiment.texts import write_text
+
+from .pages import Page
+
+LONGEST_NAME = 64
+
+
+class AnswerError(Exception):
+    """What a rater sent is incomplete or impossible; the message is for the rater."""
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A batch to rate.
+
+    Args:
+        number: of the batch.
+        urls: of its recordings, as in ``urls.csv``.
+    """
+
+    number: int
+    urls: tuple[str, ...]
+
+
+def read_hits(folder: Path) -> list[Hit]:
+    """The batches of a condition, from ``urls.csv``.
+
+    Raises:
+        DataError: missing, or no such table.
+    """
+    path = folder / "urls.csv"
+    if not path.is_file():
+        raise DataError(f"there is no {path}; turk_create_batch.py writes it")
+    with path.open(newline="", encoding="utf-8") as file:
+        header, *rows = list(csv.reader(file)) or [[]]
+    if not rows or header != [f"recording_{number}_url" for number in range(len(header))] or any(len(row) != len(header) for row in rows):
+        raise DataError(f"{path} is no table of the columns recording_0_url, recording_1_url ...")
+    return [Hit(number, tuple(row)) for number, row in enumerate(rows)]
+
+
+class Ratings:
+    """The answers to the batches of a condition; may be used by several threads.
+
+    Args:
+        hits: the batches.
+        page: the questions.
+        results: the csv file; the journal lies beside it.
+        raters: how many answers a batch needs; None: all raters may answer all of them.
+
+    Raises:
+        DataError: the journal is damaged, of another test, or in use by another server.
+    """
+
+    def __init__(self, hits: Sequence[Hit], page: Page, results: Path, raters: int | None = None):
+        self.hits, self.page, self.results, self.raters = hits, page, results, raters
+        self.journal = results.with_name(f"{results.name}.jsonl")
+        self._lock = threading.Lock()
+        results.parent.mkdir(parents=True, exist_ok=True)
+        self._alone = FileLock(results.with_name(f".{results.name}.lock"))
+        try:
+            self._alone.acquire(timeout=0)
+        except Timeout as error:
+            raise DataError(f"another server writes to {results}; choose another --results") from error
+        self.entries = self._read()
+        if self.entries:
+            self._write_csv()
+
+    def close(self) -> None:
+        """Lets another server write to the results."""
+        self._alone.release()
+
+    def next_for(self, worker: str) -> Hit | None:
+        """The batch that a rater should hear next: of those that are left for him the one with the fewest answers; None: no more."""
+        with self._lock:
+            counts = Counter(entry["hit"] for entry in self.entries)
+            done = {entry["hit"] for entry in self.entries if entry["worker"] == worker}
+        left = [hit for hit in self.hits if hit.number not in done and (self.raters is None or counts[hit.number] < self.raters)]
+        return min(left, key=lambda hit: (counts[hit.number], hit.number), default=None)
+
+    def done_by(self, worker: str) -> int:
+        """How many batches a rater has answered."""
+        with self._lock:
+            return sum(entry["worker"] == worker for entry in self.entries)
+
+    def submit(self, worker: str, number: int, given: Mapping[str, str], seconds: float = 0.0) -> bool:
+        """Keeps an answer; of the same rater and batch only the first counts.
+
+        Args:
+            worker: the rater.
+            number: of the batch.
+            given: the value of each question.
+            seconds: that the rater took.
+
+        Returns:
+            False if it was there already.
+
+        Raises:
+            AnswerError: no such rater, batch, question or value, or a question without an answer.
+        """
+        worker = check_worker(worker)
+        if not 0 <= number < len(self.hits):
+            raise AnswerError(f"There is no batch {number}.")
+        answers = {}
+        for question in self.page.questions:
+            if given.get(question.name) not in question.answers:
+                raise AnswerError(f"The question {question.name} has no answer.")
+            answers[question.name] = given[question.name]
+        entry = {"worker": worker, "hit": number, "time": time.time(), "seconds": round(seconds, 1), "answers": answers}
+        with self._lock:
+            if any(other["worker"] == worker and other["hit"] == number for other in self.entries):
+                return False
+            self._append(entry)
+            self.entries.append(entry)
+            self._write_csv()
+        return True
+
+    # ---- files
+
+    def _read(self) -> list[dict[str, Any]]:
+        """The journal; a last line that a crash cut short was never confirmed to anyone and is dropped."""
+        if not self.journal.is_file():
+            if self.results.exists():
+                raise DataError(f"{self.results} exists, but not its journal {self.journal.name}; choose another --results")
+            return []
+        data = self.journal.read_bytes()
+        whole = data[: data.rfind(b"\n") + 1]
+        if whole != data:
+            with self.journal.open("rb+") as file:
+                file.truncate(len(whole))
+        try:
+            entries = [json.loads(line) for line in whole.decode().splitlines()]
+            known = all(0 <= entry["hit"] < len(self.hits) and self._complete(entry["answers"]) for entry in entries)
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(f"{self.journal} is damaged: {error}") from error
+        if not known:
+            raise DataError(f"{self.journal} holds the answers of another listening test; choose another --results")
+        return entries
+
+    def _complete(self, answers: Mapping[str, str]) -> bool:
+        return {question.name for question in self.page.questions} == set(answers)
+
+    def _append(self, entry: Mapping[str, Any]) -> None:
+        with self.journal.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def _write_csv(self) -> None:
+        names = sorted(question.name for question in self.page.questions)
+        count = len(self.hits[0].urls)
+        head = ["HITId", "AssignmentId", "WorkerId", "AssignmentStatus", "SubmitTime", "WorkTimeInSeconds"]
+        text = io.StringIO()
+        rows = csv.writer(text, lineterminator="\n")
+        rows.writerow([*head, *(f"Input.recording_{number}_url" for number in range(count)), *(f"Answer.{name}" for name in names)])
+        for number, entry in enumerate(self.entries):
+            when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(entry["time"]))
+            about = [f"HIT{entry['hit']}", f"A{number}", entry["worker"], "Submitted", when, round(entry["seconds"])]
+            rows.writerow([*about, *self.hits[entry["hit"]].urls, *(entry["answers"][name] for name in names)])
+        write_text(self.results, text.getvalue())
+
+
+def check_worker(name: str) -> str:
+    """A rater's name without spaces around it.
+
+    Raises:
+        AnswerError: empty, too long, or with characters that cannot be printed; one that a spreadsheet would take for a formula.
+    """
+    name = name.strip()
+    if not name or len(name) > LONGEST_NAME or not name.isprintable() or name[0] in "=+-@":
+        raise AnswerError(f"A name has 1 to {LONGEST_NAME} letters or digits.")
+    return name

@@ -1,0 +1,340 @@
+"""The pages of listening tests as markup, and the local server over HTTP."""
+
+from __future__ import annotations
+
+import csv
+import http.client
+import json
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+
+from downstream.audio_generation.mturk import mos, serve, template_music, template_speech, turk_create_batch
+from downstream.audio_generation.mturk.pages import music_page, speech_page
+from downstream.audio_generation.mturk.rating import AnswerError, Ratings, check_worker, read_hits
+from downstream.audio_generation.mturk.server import RatingServer, range_of, seconds_since
+from utility.audio.io import save_audio
+from utility.errors import DataError
+
+VOID = {"input", "meta", "br", "link"}
+
+
+class Markup(HTMLParser):
+    """Elements and their attributes; fails where a tag is not closed in its place."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert len(dict(attrs)) == len(attrs), f"an attribute of {tag} is there twice"
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def printed(program, count: int, capsys: pytest.CaptureFixture) -> Markup:
+    assert program.main([str(count)]) == 0
+    return Markup(capsys.readouterr().out)
+
+
+def test_the_page_of_music(capsys: pytest.CaptureFixture):
+    page = printed(template_music, 5, capsys)
+    assert [audio["src"] for audio in page.all("audio")] == [f"${{recording_{number}_url}}" for number in range(5)]
+    assert all("controls" in audio for audio in page.all("audio"))
+    buttons = page.all("input")
+    assert all(button["type"] == "radio" and "required" in button for button in buttons)
+    names = [f"recording_{number}_{question}" for number in range(5) for question in ("quality", "musicality")]
+    assert Counter(button["name"] for button in buttons) == dict.fromkeys(names, 5)
+    assert {button["value"] for button in buttons} == set("12345")
+    assert not page.all("form")  # MTurk has one of its own
+
+
+def test_the_page_of_speech(capsys: pytest.CaptureFixture):
+    page = printed(template_speech, 10, capsys)
+    assert len(page.all("audio")) == 10
+    values: dict[str, set[str]] = {}
+    for button in page.all("input"):
+        assert "required" in button
+        values.setdefault(button["name"], set()).add(button["value"])
+    assert values.pop("quality") == values.pop("diversity") == set("12345")
+    assert {name: len(found) for name, found in values.items()} == {
+        f"recording_{number}_{question}": size for number in range(10) for question, size in (("digit", 10), ("intelligibility", 5))
+    }
+
+
+@pytest.mark.parametrize("program", [template_music, template_speech])
+def test_a_page_without_recordings(program, capsys: pytest.CaptureFixture):
+    assert program.main(["0"]) == 2
+    assert "N must be at least 1, not 0" in capsys.readouterr().err
+
+
+# ---- batches that cannot be
+
+
+def batched(place: Path, methods: tuple[str, ...] = ("ours", "test"), count: int = 4, size: int = 1) -> Path:
+    """A condition of hums, ready to be rated."""
+    for row, method in enumerate(methods):
+        for number in range(count):
+            wave = 0.1 * np.sin(2 * np.pi * (300 + 100 * row) * np.arange(8000) / 16000)
+            save_audio(place / "in" / method / f"{number}.wav", wave, 16000)
+    words = ["--condition", "hums", "--input_dir", str(place / "in"), "--output_dir", str(place / "final"), "--batch_size", str(size)]
+    assert turk_create_batch.main([*words, "--methods", *methods]) == 0
+    return place / "final/hums"
+
+
+def test_batches_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture):
+    made = batched(tmp_path)
+    words = ["--input_dir", str(tmp_path / "in"), "--output_dir", str(tmp_path / "final")]
+
+    def refused(condition: str, *more: str) -> str:
+        assert turk_create_batch.main(["--condition", condition, *words, *more]) == 2
+        return capsys.readouterr().err
+
+    assert f"{made} exists already" in refused("hums", "--methods", "ours")
+    assert "there is no folder" in refused("new", "--methods", "ours", "theirs")
+    assert "--batch_size 3 does not divide 4 recordings evenly" in refused("new", "--methods", "ours", "--batch_size", "3")
+    assert "names ours twice" in refused("new", "--methods", "ours", "ours")
+    assert "needs three places" in refused("new", "--methods", "ours", "--url_templ", "http://x/{}/{}.wav")
+    (tmp_path / "in/test/9.wav").touch()
+    assert "hold different recordings, such as 9.wav" in refused("new", "--methods", "ours", "test")
+    assert not (tmp_path / "final/new").exists()
+
+
+# ---- the server
+
+
+@pytest.fixture
+def condition(tmp_path: Path) -> Path:
+    return batched(tmp_path)
+
+
+@pytest.fixture
+def server(condition: Path) -> Iterator[RatingServer]:
+    ratings = Ratings(read_hits(condition), music_page(2), condition.with_name("hums_batch_results.csv"), raters=2)
+    with RatingServer(("127.0.0.1", 0), condition, ratings) as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.01,))
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+        ratings.close()
+
+
+def ask(server: RatingServer, path: str, form: dict[str, object] | None = None, **headers: str) -> tuple[int, dict[str, str], bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+    if form is None:
+        connection.request("GET", path, headers=headers)
+    else:
+        connection.request("POST", path, urlencode(form), {"Content-Type": "application/x-www-form-urlencoded", **headers})
+    answer = connection.getresponse()
+    found = answer.status, dict(answer.getheaders()), answer.read()
+    connection.close()
+    return found
+
+
+def answers(quality: int = 3, musicality: int = 4) -> dict[str, object]:
+    return {f"recording_{n}_{q}": v for n in range(2) for q, v in (("quality", quality), ("musicality", musicality))}
+
+
+def hidden(page: bytes) -> dict[str, str | None]:
+    return {field["name"]: field["value"] for field in Markup(page.decode()).all("input") if field["type"] == "hidden"}
+
+
+def test_a_batch_from_end_to_end(server: RatingServer, condition: Path, capsys: pytest.CaptureFixture):
+    """Two raters answer everything; the results go through mos.py."""
+    status, _, page = ask(server, "/")
+    assert status == 200
+    assert any(field["name"] == "worker" for field in Markup(page.decode()).all("input"))
+    for worker in ("Ann O'Neil & Söhne", "Ben"):
+        for _ in range(4):
+            status, _, page = ask(server, f"/hit?{urlencode({'worker': worker})}")
+            markup = Markup(page.decode())
+            for audio in markup.all("audio"):
+                status, headers, data = ask(server, audio["src"])
+                assert (status, headers["Content-Type"], data[:4]) == (200, "audio/wav", b"RIFF")
+            status, headers, _ = ask(server, "/submit", {**hidden(page), **answers()})
+            assert status == 303
+        status, _, page = ask(server, headers["Location"])
+        assert b"you have rated 4 batches, and there are no more" in page
+    assert b"there are no more" in ask(server, "/hit?worker=Cleo")[2]  # two raters were wanted
+    results = condition.with_name("hums_batch_results.csv")
+    rows = list(csv.DictReader(results.read_text(encoding="utf-8").splitlines()))
+    assert Counter(row["WorkerId"] for row in rows) == {"Ann O'Neil & Söhne": 4, "Ben": 4}
+    assert {row["Input.recording_0_url"] for row in rows} == {hit.urls[0] for hit in read_hits(condition)}
+    assert mos.main([str(results), "--batches", str(condition), "--gold"]) == 0
+    said = capsys.readouterr().out
+    assert "ours: 3.00 ± 0.00 (8 answers)" in said
+    assert "test: 4.00 ± 0.00 (8 answers)" in said
+
+
+def test_an_answer_counts_once_and_only_if_complete(server: RatingServer):
+    page = hidden(ask(server, "/hit?worker=Ann")[2])
+    some = answers()
+    del some["recording_1_musicality"]
+    for form in (some, {**answers(), "recording_0_quality": 6}, {**answers(), "hit": 99}, {**answers(), "hit": "9" * 5000}):
+        status, _, said = ask(server, "/submit", {**page, **form})
+        assert status == 400
+        assert b"Please go back and try again" in said
+    assert ask(server, "/submit", {**page, **answers(), "worker": "\n"})[0] == 400
+    assert server.ratings.entries == []
+    assert ask(server, "/submit", {**page, **answers()})[0] == 303
+    assert ask(server, "/submit", {**page, **answers(quality=1)})[0] == 303  # a second click
+    assert [entry["answers"]["recording_0_quality"] for entry in server.ratings.entries] == ["3"]
+
+
+def test_many_raters_at_once(server: RatingServer):
+    """No answer is lost, and none is written over another."""
+
+    def rate(worker: str) -> None:
+        for number in range(4):
+            assert ask(server, "/submit", {"worker": worker, "hit": number, **answers()})[0] == 303
+
+    threads = [threading.Thread(target=rate, args=(f"w{number}",)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = [json.loads(line) for line in server.ratings.journal.read_text().splitlines()]
+    assert sorted((line["worker"], line["hit"]) for line in lines) == [(f"w{w}", hit) for w in range(6) for hit in range(4)]
+    assert len(server.ratings.results.read_text().splitlines()) == 25
+
+
+def test_ranges(server: RatingServer):
+    source = Markup(ask(server, "/hit?worker=Ann")[2].decode()).all("audio")[0]["src"]
+    whole = ask(server, source)[2]
+    status, headers, part = ask(server, source, Range="bytes=10-19")
+    assert (status, headers["Content-Range"], part) == (206, f"bytes 10-19/{len(whole)}", whole[10:20])
+    assert ask(server, source, Range="bytes=-5")[2] == whole[-5:]
+    assert ask(server, source, Range=f"bytes={len(whole)}-")[0] == 416
+    assert ask(server, source, Range="lines=1-2")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/audio/0/../uids.txt", "/audio/0/%2e%2e/uids.txt", "/uids.txt", "/audio/0/x.wav", f"/audio/9/{'0' * 32}.wav", "/x"]
+)
+def test_nothing_else_is_served(server: RatingServer, path: str):
+    assert ask(server, path)[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("header", "expected"),
+    [
+        (None, None),
+        ("bytes=0-", (0, 9)),
+        ("bytes=3-5", (3, 5)),
+        ("bytes=3-50", (3, 9)),
+        ("bytes=-3", (7, 9)),
+        ("bytes=-", None),
+        ("b", None),
+    ],
+)
+def test_range_headers(header: str | None, expected: tuple[int, int] | None):
+    assert range_of(header, 10) == expected
+
+
+@pytest.mark.parametrize("header", ["bytes=10-", "bytes=5-3", "bytes=-0"])
+def test_ranges_that_are_not_there(header: str):
+    with pytest.raises(ValueError, match="no bytes"):
+        range_of(header, 10)
+
+
+def test_times_that_are_none():
+    assert [seconds_since(text) for text in ("", "nan", "inf", "-inf", "0", "1e300")] == [0.0] * 6
+
+
+# ---- what a crash leaves
+
+
+def test_a_server_that_was_killed_goes_on(condition: Path, tmp_path: Path):
+    results = tmp_path / "results.csv"
+    hits, page = read_hits(condition), music_page(2)
+    ratings = Ratings(hits, page, results)
+    given = {name: str(value) for name, value in answers().items()}
+    first = ratings.next_for("Ann")
+    assert ratings.submit("Ann", first.number, given)
+    with pytest.raises(DataError, match="another server writes to"):
+        Ratings(hits, page, results)
+    ratings.close()
+    with ratings.journal.open("a") as file:
+        file.write('{"worker": "Ann", "hit": 3, "ti')  # cut short: never confirmed
+    results.unlink()
+    again = Ratings(hits, page, results)
+    assert [entry["worker"] for entry in again.entries] == ["Ann"]
+    assert again.next_for("Ann").number != first.number
+    assert again.submit("Ben", first.number, given)
+    assert len(results.read_text().splitlines()) == 3
+    again.close()
+    with pytest.raises(DataError, match="holds the answers of another listening test"):
+        Ratings(hits, speech_page(2), results)
+    again.journal.write_text("no json\n")
+    with pytest.raises(DataError, match="is damaged"):
+        Ratings(hits, page, results)
+    again.journal.unlink()
+    with pytest.raises(DataError, match="exists, but not its journal"):
+        Ratings(hits, page, results)
+
+
+def test_every_rater_hears_what_is_rated_least(condition: Path, tmp_path: Path):
+    ratings = Ratings(read_hits(condition), music_page(2), tmp_path / "results.csv")
+    given = {name: str(value) for name, value in answers().items()}
+    heard = [
+        ratings.next_for(worker).number for worker in ("a", "b", "c", "d") if ratings.submit(worker, ratings.next_for(worker).number, given)
+    ]
+    counts = Counter(entry["hit"] for entry in ratings.entries)
+    assert counts == dict.fromkeys(range(4), 1)
+    assert len(heard) == 4
+    ratings.close()
+
+
+@pytest.mark.parametrize("name", ["", "  ", "x" * 65, "a\tb", "=1+1"])
+def test_names_that_are_none(name: str):
+    with pytest.raises(AnswerError, match="1 to 64"):
+        check_worker(name)
+
+
+def test_servers_that_cannot_be(condition: Path, tmp_path: Path, server: RatingServer, capsys: pytest.CaptureFixture):
+    def refused(*words: str) -> str:
+        assert serve.main([*words, "--template", "music", "--results", str(tmp_path / "other.csv")]) == 2
+        return capsys.readouterr().err
+
+    assert "turk_create_batch.py writes it" in refused(str(tmp_path))
+    assert "cannot listen at 127.0.0.1" in refused(str(condition), "--port", str(server.server_port))
+    assert "--raters must be at least 1" in refused(str(condition), "--raters", "0")
+    (condition / "urls.csv").write_text("a,b\n1,2\n")
+    assert "is no table of the columns recording_0_url" in refused(str(condition))
+
+
+def test_results_that_are_none(condition: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
+    def refused(text: str | None, *more: str) -> str:
+        path = tmp_path / "results.csv"
+        path.write_text(text) if text is not None else path.unlink(missing_ok=True)
+        assert mos.main([str(path), "--batches", str(condition), *more]) == 2
+        return capsys.readouterr().err
+
+    head = "WorkerId,Input.recording_0_url,Answer.recording_0_quality,Answer.recording_0_musicality\n"
+    uid = (condition / "uids.txt").read_text().split()[2]
+    assert "there is no file" in refused(None)
+    assert "is no result file" in refused("a,b\n1,2\n")
+    assert "there are no answers" in refused(head)
+    assert "recording hums/0 is in no uids.txt" in refused(f"{head}W,http://x/hums/0/0.wav,1,2\n")
+    assert "line 2: Answer.recording_0_quality is 'good', not a number" in refused(f"{head}W,http://x/hums/0/{uid}.wav,good,2\n")
+    assert "an interval needs at least 2 answers, not 1" in refused(f"{head}W,http://x/hums/0/{uid}.wav,1,2\n")
+    assert "--gold takes FILE=QUALITY,MUSICALITY" in refused(head + f"W,http://x/hums/0/{uid}.wav,1,2\n", "--gold", "4.wav")
+    assert "there is no uids.txt" in refused(head, "--batches", str(tmp_path / "in"))
