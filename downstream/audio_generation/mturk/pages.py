@@ -20,7 +20,7 @@ STYLE = """<style>
 .listening h2 { font-size: 1.15rem; margin: 0 0 .5rem; }
 .listening legend { font-weight: 600; padding: 0 .3rem; }
 .listening audio { display: block; width: 100%; }
-.listening .scale { display: flex; flex-wrap: wrap; gap: .4rem 1.2rem; }
+.listening .scale { display: flex; flex-wrap: wrap; gap: .4rem .9rem; }
 .listening label { cursor: pointer; white-space: nowrap; }
 </style>"""
 
@@ -52,8 +52,8 @@ sound is.</li>
 </ul>"""
 
 ABOUT_SPEECH = """<p>You will hear {count} short recordings of one spoken digit each, from zero to nine. A computer made some of them,
-people spoke the others. Say which digit you hear and how easy it was to understand. Where you are not sure, please guess. Two questions about
-all of the recordings follow at the end.</p>"""
+people spoke the others. Say which digit you hear and how easy it was to understand. Where you are not sure, please guess. Two questions
+about all of the recordings follow at the end.</p>"""
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,13 @@ DOCUMENT = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
 </head>
-<body>
+<body style="font: 16px/1.5 system-ui, sans-serif">
 {body}
 </body>
 </html>
 """
 
-WELCOME = """<div style="font: 16px/1.5 system-ui, sans-serif; max-width: 30rem; margin: 3rem auto; padding: 0 1rem">
+WELCOME = """<div style="max-width: 30rem; margin: 3rem auto; padding: 0 1rem">
 <h1 style="font-size: 1.4rem">Listening test</h1>
 {message}
 <form action="/hit" method="get">

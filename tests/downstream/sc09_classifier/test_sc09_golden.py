@@ -75,6 +75,7 @@ def test_a_taken_over_classifier_answers(golden, tmp_path: Path, shared: Path, c
     assert '"label": ' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_recorded_network_of_the_published_size(golden):
     """Names and order of its weights, and what a network filled by a recipe answers."""
     folder = golden("generation/classifier/resnext_full_recipe")

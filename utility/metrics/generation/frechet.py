@@ -10,8 +10,8 @@ from utility.errors import DataError
 def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
     """``|m1 - m2|^2 + Tr(S1 + S2 - 2 (S1 S2)^(1/2))`` with sample covariances.
 
-    The trace of the square root is the sum of the square roots of the eigenvalues of ``S1^(1/2) S2 S1^(1/2)``, which is symmetric: it is
-    real and finite for singular covariances too, where the square root of the product itself is neither.
+    The trace of the square root is the sum of the singular values of ``R1 R2^T``, where R^T R is a covariance: it is real and finite for
+    singular covariances too, where the square root of the product itself is neither.
 
     Args:
         first, second: (n1, D) and (n2, D), at least two rows each.
@@ -27,14 +27,12 @@ def frechet_distance(first: np.ndarray, second: np.ndarray) -> float:
             raise DataError(f"FID needs at least 2 recordings on each side, not {len(side)}")
         if not np.isfinite(side).all():
             raise DataError("FID needs finite activations")
-    root = _root(np.atleast_2d(np.cov(first, rowvar=False)))
-    other = np.atleast_2d(np.cov(second, rowvar=False))
-    shared = np.sqrt(np.linalg.eigvalsh(root @ other @ root).clip(min=0)).sum()
+    roots = [_root(side) for side in (first, second)]
+    shared = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
     between = first.mean(axis=0) - second.mean(axis=0)
-    return float(between @ between + np.square(root).sum() + np.trace(other) - 2 * shared)
+    return float(between @ between + sum(np.square(root).sum() for root in roots) - 2 * shared)
 
 
-def _root(matrix: np.ndarray) -> np.ndarray:
-    """The symmetric square root of a covariance."""
-    values, vectors = np.linalg.eigh(matrix)
-    return (vectors * np.sqrt(values.clip(min=0))) @ vectors.T
+def _root(rows: np.ndarray) -> np.ndarray:
+    """(n, D) -> R (min(n, D), D), with R^T R the covariance."""
+    return np.linalg.qr((rows - rows.mean(axis=0)) / np.sqrt(len(rows) - 1), mode="r")
