@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from downstream.blocks.sc09 import DIGITS
 from utility.audio.io import audio_info, find_audio
 from utility.errors import DataError, did_you_mean
+from utility.text.natural import natural
 from utility.training.fields import Count, Part, check_fields, check_name, check_options, keywords_of
 
 SPLITS = ("train", "val", "test")
-DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LISTS = {"val": "validation_list.txt", "test": "testing_list.txt"}
 VAL_SHARE = 0.5  # of what is not trained on
 
@@ -89,11 +89,6 @@ class Corpus:
                 yield Chunk(path, start, frames)
 
 
-def natural(path: Path) -> list[int | str]:
-    """A key that sorts 2.wav before 10.wav."""
-    return [int(part) if part.isdigit() else part.lower() for part in re.split(r"(\d+)", path.as_posix())]
-
-
 def _sc09(corpus: Corpus, root: Path, split: str) -> list[Path]:
     """The digits of Speech Commands: those on the split's list, or, to train on, those on neither."""
     folders = [root / digit for digit in DIGITS if (root / digit).is_dir()]
@@ -116,7 +111,7 @@ def _listed(file: Path) -> list[str]:
 
 def _folder(corpus: Corpus, root: Path, split: str) -> list[Path]:
     """The files in their natural order: the first ``train_percentage`` to train on, the rest half val, half test."""
-    paths = sorted(find_audio(root), key=lambda path: natural(path.relative_to(root)))
+    paths = sorted(find_audio(root), key=lambda path: natural(path.relative_to(root).as_posix()))
     share = corpus.train_percentage
     first, second = int(share * len(paths)), int((share + (1 - share) * VAL_SHARE) * len(paths))
     return {"train": paths[:first], "val": paths[first:second], "test": paths[second:]}[split]

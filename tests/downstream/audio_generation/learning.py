@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 import yaml
 
-from downstream.audio_generation.data.corpora import DIGITS, LISTS, Corpus
+from downstream.audio_generation.data.corpora import LISTS, Corpus
 from downstream.audio_generation.data.dataset import CodeDataset
 from downstream.audio_generation.quantise import Quantiser
+from downstream.blocks.sc09 import DIGITS
 from run_downstream import main
 from tests.downstream.audio_generation.layouts import TASK
 from utility.audio.io import load_audio, save_audio
