@@ -33,6 +33,16 @@ from .settings import SOURCE, Settings
 TASK = "audio_generation"
 
 
+def check_upstream(dim: int, rate: int, trainable: bool) -> None:
+    """Refuses all features but the samples, and training them.
+
+    Raises:
+        UsageError: they are others.
+    """
+    if (dim, rate) != (1, 1) or trainable:
+        raise UsageError(f"-d {TASK} reads samples and trains no upstream: -u waveform, without -f")
+
+
 class DownstreamExpert(CorpusTask):
     """A network that predicts each code of a recording from those before it; its score is the likelihood of the recordings in bits.
 
@@ -52,6 +62,16 @@ class DownstreamExpert(CorpusTask):
     runs = ("generate",)
     inference_inputs = "none"
 
+    def __new__(cls, *arguments: Any, downstream_expert: Mapping[str, Any] | None = None, **kwargs: Any) -> DownstreamExpert:
+        """``modelrc._name_: diffwave`` makes a :class:`.denoising.task.DenoisingExpert`."""
+        config = downstream_expert or (arguments[2] if len(arguments) > 2 else None)
+        model = config.get("modelrc") if isinstance(config, Mapping) else None
+        if isinstance(model, Mapping) and model.get("_name_") == "diffwave":
+            from .denoising.task import DenoisingExpert as Kind
+        else:
+            Kind = cls  # noqa: N806
+        return super().__new__(Kind)
+
     def __init__(
         self,
         upstream_dim: int,
@@ -62,8 +82,7 @@ class DownstreamExpert(CorpusTask):
         **kwargs: Any,
     ):
         super().__init__(expdir, **kwargs)
-        if (upstream_dim, upstream_rate) != (1, 1) or upstream_trainable:
-            raise UsageError(f"-d {TASK} reads samples and trains no upstream: -u waveform, without -f")
+        check_upstream(upstream_dim, upstream_rate, upstream_trainable)
         self.settings = Settings.of(downstream_expert)
         self.sample_rate, self.quantiser = self.settings.corpus.sample_rate, self.settings.quantiser
         self.model = build(self.settings.model, self.quantiser.n_codes)

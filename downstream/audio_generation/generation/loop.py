@@ -51,10 +51,14 @@ class Loop:
         Returns:
             codes (B, length) int64 and the log likelihoods (B,) float64, natural, of those that were drawn.
         """
-        stepper.reset()
+        if not self.published and hasattr(stepper, "warm"):  # the warm-up is always the same: no steps are taken for it
+            stepper.warm()
+            skipped = 0
+        else:
+            stepper.reset()
+            skipped = stepper.warm_up
         zeros = torch.full((batch,), self.zero, dtype=torch.int64, device=device)
-        given = [zeros] * (stepper.warm_up + 1) if prefix is None else [zeros] * stepper.warm_up + list(prefix.to(device).T)
-        skipped = stepper.warm_up
+        given = [zeros] * skipped + ([zeros] if prefix is None else list(prefix.to(device).T))
         if self.published and prefix is None and skipped:
             given.pop()
         codes = torch.empty(length, batch, dtype=torch.int64, device=device)

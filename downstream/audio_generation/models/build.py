@@ -20,6 +20,7 @@ BACKBONES = {
     "samplernn": "samplernn",
     "wavenet": "wavenet",
 }
+ELSEWHERE = "diffwave"  # predicts no codes, and is made by :mod:`.diffwave`
 
 
 def build(config: Mapping[str, Any], n_codes: int = N_CODES, source: str = SOURCE) -> CodeModel:
@@ -37,8 +38,8 @@ def build(config: Mapping[str, Any], n_codes: int = N_CODES, source: str = SOURC
     if not isinstance(config, Mapping):
         raise ConfigError(f"{config!r} is not a section of fields", source)
     if "_name_" not in config:
-        raise ConfigError(f"field '_name_' is missing; valid: {', '.join(BACKBONES)}", source)
+        raise ConfigError(f"field '_name_' is missing; valid: {', '.join([*BACKBONES, ELSEWHERE])}", source)
     name = config["_name_"]
-    check_name(f"model in {source}._name_", name, BACKBONES)
+    check_name(f"model in {source}._name_", name, [*BACKBONES, ELSEWHERE])
     module = import_module(f".{BACKBONES[name]}", __package__)
     return CodeModel(module.backbone_of(name, {field: value for field, value in config.items() if field != "_name_"}, source), n_codes)

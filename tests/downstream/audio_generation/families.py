@@ -17,4 +17,15 @@ SMALL: dict[str, dict[str, Any]] = {
         "skip_channels": 8,
         "end_channels": 8,
     },
+    "diffwave": {
+        "_name_": "diffwave",
+        "backbone": "sashimi",
+        "d_model": 4,
+        "n_layers": 1,
+        "pool": [2, 2],
+        "L": 512,
+        "layer": {"d_state": 4},
+        "diffusion_step_embed_dim_mid": 8,
+        "diffusion_step_embed_dim_out": 8,
+    },
 }

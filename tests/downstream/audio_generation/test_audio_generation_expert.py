@@ -39,7 +39,7 @@ def generate(task: DownstreamExpert, place: Path, seed: int = 0) -> dict:
     return task.eval().run("generate", context)
 
 
-@pytest.mark.parametrize("path", sorted(TASK.glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted(set(TASK.glob("*.yaml")) - set(TASK.glob("diffwave-*.yaml"))), ids=lambda path: path.stem)
 def test_shipped_configs_are_understood(path):
     settings = Settings.of(yaml.safe_load(path.read_text())["downstream_expert"])
     assert settings.generate.l_sample == 16000

@@ -1,0 +1,1 @@
+"""DiffWave: learning to find the noise in a waveform, and drawing waveforms out of noise."""

@@ -1,0 +1,171 @@
+"""DiffWave as a task: the mean squared error of the noise is its loss and its score."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from downstream.blocks.corpus_task import CorpusTask
+from downstream.blocks.score_log import log_score
+from downstream.interfaces import Outcome, RunContext, Score
+from utility.errors import ConfigError
+
+from ..averaging import Average
+from ..data.corpora import Chunk
+from ..expert import TASK, DownstreamExpert, check_upstream
+from ..generation.files import Naming
+from ..models.diffusion import loss
+from ..models.diffwave import DiffWave, build_diffwave
+from ..settings import SOURCE
+from .dataset import WaveDataset, tuples
+from .drawing import Drawer
+from .settings import DenoisingSettings
+
+
+class DenoisingExpert(DownstreamExpert):
+    """A network that finds the noise in a waveform; arguments as in :class:`..expert.DownstreamExpert`.
+
+    Attributes:
+        settings: the sections, checked.
+        model: the network.
+        average: the moving average of its weights, or None.
+    """
+
+    def __init__(
+        self,
+        upstream_dim: int,
+        upstream_rate: int,
+        downstream_expert: Mapping[str, Any],
+        expdir: str | Path,
+        upstream_trainable: bool = False,
+        **kwargs: Any,
+    ):
+        CorpusTask.__init__(self, expdir, **kwargs)
+        check_upstream(upstream_dim, upstream_rate, upstream_trainable)
+        self.settings = DenoisingSettings.of(downstream_expert)
+        self.sample_rate = self.settings.corpus.sample_rate
+        self.model = build_diffwave(self.settings.model, f"{SOURCE}.modelrc")
+        self._check()
+        self.average = Average(self.model, self.settings.ema) if self.settings.ema is not None else None
+        self.register_buffer("best_score", torch.full((1,), torch.inf))
+        self.read_ahead()
+
+    def _check(self) -> None:
+        settings, hop, faults = self.settings, self.model.hop, []
+        for name, length in (("datarc.sample_len", settings.corpus.sample_len), ("generate.l_sample", settings.generate.l_sample)):
+            if length is not None and length % self.model.pooled:
+                faults.append(f"{name} must be a multiple of {self.model.pooled}, the product of modelrc.pool, not {length}")
+        if hop and hop != settings.mel.hop_length:
+            faults.append(f"mel.hop_length must be {hop}, the product of modelrc.mel_upsample, not {settings.mel.hop_length}")
+        if settings.generate.mel_from is not None and not hop:
+            faults.append("generate.mel_from needs a network that hears spectrograms: modelrc.unconditional: false")
+        if faults:
+            raise ConfigError(faults, SOURCE)
+
+    # ---- data
+
+    def read_corpus(self, split: str) -> list[Chunk]:
+        """The parts of the recordings of a split."""
+        return self.settings.corpus.read(split)
+
+    def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
+        """Batches of the waveforms alone."""
+        reading, learns = self.settings.reading, self.training and split == self.train_split
+        size = reading.batch_size if learns else reading.eval_batch_size or reading.batch_size
+        dataset = WaveDataset(self.corpus_of(split), self.sample_rate)
+        return DataLoader(dataset, size, shuffle=learns, num_workers=reading.num_workers, collate_fn=tuples)
+
+    # ---- training and evaluation
+
+    def param_groups(self, modules: Mapping[str, nn.Module]) -> None:
+        """One group of everything."""
+
+    def begin_with(self, upstream: nn.Module) -> None:
+        """Tunes the kernels of S4 layers to their length, so that no later pass changes a weight by itself."""
+        length = self.settings.corpus.sample_len
+        with torch.no_grad():
+            wavs = self.best_score.new_zeros(1, length)
+            self.model(wavs, self.best_score.new_zeros(1), self._heard(wavs))
+
+    def _heard(self, wavs: Tensor) -> Tensor | None:
+        return self.settings.mel(wavs) if self.model.hop else None
+
+    def forward(self, split: str, features: list[Tensor], records: dict[str, list], **kwargs: Any) -> Tensor:
+        """The mean squared error of a batch of features (samples, 1), with one random step and noise for each waveform.
+
+        Raises:
+            DataError: of a spectrogram, the waveforms are too short.
+        """
+        wavs = self._padded([feature.reshape(-1) for feature in features])
+        value = loss(self.judged(), self.settings.noise.trained, wavs, self._heard(wavs))
+        records["error"].append(value.item())
+        records["items"].append(len(wavs))
+        return value
+
+    def _padded(self, wavs: list[Tensor]) -> Tensor:
+        """(B, sample_len), zeros behind."""
+        made = wavs[0].new_zeros(len(wavs), self.settings.corpus.sample_len)
+        for row, wav in zip(made, wavs, strict=True):
+            row[: len(wav)] = wav
+        return made
+
+    def judged(self) -> DiffWave:
+        """The network that learns, in training; otherwise the averaged one, if there is one."""
+        return self.model if self.training or self.average is None else self.average.model
+
+    def after_update(self) -> None:
+        """Moves the average on."""
+        if self.average is not None:
+            self.average.update(self.model)
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """Nothing beside buffers."""
+        return {}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Nothing to take up."""
+
+    def log_records(
+        self, split: str, records: dict[str, list], logger: Any, global_step: int, batch_ids: list[int], total_batch_num: int, **kwargs: Any
+    ) -> Outcome:
+        """Logs the error; asks for ``dev-best.ckpt`` whenever that of the first split to be evaluated is the smallest so far."""
+        weights = records["items"]
+        error = math.fsum(e * n for e, n in zip(records["error"], weights, strict=True)) / sum(weights)
+        logger.add_scalar(f"{TASK}/{split}-loss", error, global_step=global_step)
+        if split == self.train_split:
+            return Outcome()
+        best = split in self.evaluated[:1] and error < self.best_score.item()
+        if best:
+            self.best_score.fill_(error)
+        log_score(Path(self.results_dir), split, global_step, error, best)
+        score = Score(error, False, "mean squared error of the noise")
+        return Outcome(["dev-best.ckpt"] if best else [], scores={"loss": score})
+
+    # ---- use
+
+    def run(self, name: str, context: RunContext) -> Mapping[str, Score]:
+        """Draws waveforms, or speaks recordings again.
+
+        Raises:
+            ConfigError: a vocoder is not told what to speak.
+        """
+        settings, options = self.settings, self.settings.generate
+        folder = Path(options.save_dir) if options.save_dir else Path(context.results_dir) / "samples"
+        seed = context.seed if options.seed is None else options.seed
+        drawer = Drawer(self.judged(), settings.noise.drawn, options, settings.mel, self.sample_rate, context.device, seed)
+        if self.model.hop:
+            if options.mel_from is None:
+                raise ConfigError(
+                    "mel_from must name a recording or a folder of them: this network speaks spectrograms", f"{SOURCE}.generate"
+                )
+            paths = drawer.speak(folder, Path(options.mel_from))
+        else:
+            length = options.l_sample or settings.corpus.sample_len
+            paths = drawer.draw(folder, Naming(settings.corpus.name, "diffwave", length / self.sample_rate), length)
+        return {"recordings": Score(len(paths), True, "count")}

@@ -1,0 +1,57 @@
+"""Mel spectrograms as vocoders hear them: magnitudes on Slaney's mel scale, their natural logarithm cut at 1e-5."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from utility.errors import DataError
+from utility.training.fields import Count, NotNegative
+
+from .diffwave_parts import N_MELS
+
+FLOOR = 1e-5
+
+
+@dataclass(frozen=True)
+class Mel:
+    """
+    Args:
+        filter_length: samples of a Fourier transform.
+        hop_length: samples from frame to frame.
+        win_length: samples of the Hann window.
+        mel_fmin, mel_fmax: the bands' lowest and highest frequency in Hz.
+        sample_rate: in Hz.
+    """
+
+    filter_length: Count = 1024
+    hop_length: Count = 256
+    win_length: Count = 1024
+    mel_fmin: NotNegative = 0.0
+    mel_fmax: NotNegative = 8000.0
+    sample_rate: Count = 22050
+
+    @cached_property
+    def bands(self) -> Tensor:
+        """(80, bins)."""
+        from librosa.filters import mel  # a second of imports that only vocoders need
+
+        weights = mel(
+            sr=self.sample_rate, n_fft=self.filter_length, n_mels=N_MELS, fmin=self.mel_fmin, fmax=min(self.mel_fmax, self.sample_rate / 2)
+        )
+        return torch.from_numpy(weights)
+
+    def __call__(self, wavs: Tensor) -> Tensor:
+        """(B, L) -> (B, 80, L // hop_length + 1).
+
+        Raises:
+            DataError: the waveforms are shorter than half a transform, which is mirrored at their ends.
+        """
+        if wavs.size(1) <= self.filter_length // 2:
+            raise DataError(f"{wavs.size(1)} samples are too few for a mel spectrogram: more than {self.filter_length // 2} are needed")
+        window = torch.hann_window(self.win_length, device=wavs.device)
+        spectrum = torch.stft(wavs, self.filter_length, self.hop_length, self.win_length, window, pad_mode="reflect", return_complex=True)
+        return (self.bands.to(wavs.device) @ spectrum.abs()).clamp(min=FLOOR).log()
