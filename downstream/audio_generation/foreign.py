@@ -16,8 +16,10 @@ from utility.experiment.rebuild import record_to_plain
 from utility.experiment.unpickle import load_foreign
 
 from .architectures import backbone_of, sizes_of
+from .denoising import foreign as diffwave
 from .models.build import build
 from .models.code_model import N_CODES
+from .models.s4_names import is_old, renewed
 
 FOLDER = Path(__file__).resolve().parent
 PARTS = ("encoder.", "model.", "decoder.")
@@ -44,7 +46,7 @@ def convert(checkpoint: Path, config: Path | None = None, upstream: Path | None 
     """Reads a checkpoint.
 
     Args:
-        checkpoint: ``<model>_<corpus>.pt``, or a ``.ckpt`` of a training.
+        checkpoint: ``<model>_<corpus>.pt``, a ``.ckpt`` of a training, or ``<iteration>.pkl`` of DiffWave.
         config: one of ours; by default the shipped one of this kind of network and of the corpus in the file's name, with the sizes of
             the weights and, of a ``.ckpt``, the settings that it was trained with.
         upstream: not used.
@@ -54,7 +56,11 @@ def convert(checkpoint: Path, config: Path | None = None, upstream: Path | None 
     """
     content = load_foreign(checkpoint)
     content = content if isinstance(content, Mapping) else {}
+    if isinstance(content.get(diffwave.KEY), Mapping):
+        return diffwave.convert(checkpoint, content, config)
     weights = named({name: value for name, value in content.get("state_dict", content).items() if isinstance(value, Tensor)})
+    old = is_old(weights)
+    weights = renewed(weights)
     name = backbone_of(weights)
     if name is None:
         raise CheckpointError(f"{checkpoint} holds no network that -d audio_generation has: none of its weights has a name of theirs")
@@ -65,6 +71,8 @@ def convert(checkpoint: Path, config: Path | None = None, upstream: Path | None 
         settings = trained if isinstance(trained, Mapping) else {}
         expert["modelrc"] = model_of(name, expert["modelrc"], settings.get("model") or {}, sizes_of(name, weights))
         expert["datarc"] |= {key: value for key, value in (settings.get("dataset") or {}).items() if key in OF_DATA and value is not None}
+        if old:
+            expert["modelrc"]["layer"]["dt_transform"] = "exp"
         if expert.get("tbptt"):
             expert["tbptt"]["overlap_len"] = math.prod(expert["modelrc"]["frame_sizes"])
     _check(made["downstream_expert"]["modelrc"], weights, checkpoint)
