@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> int:
         try:
             server.serve_forever()
         except KeyboardInterrupt:
-            print(f"{len(server.ratings.entries)} answers in {server.ratings.results}")
+            print(f"answers: {len(server.ratings.entries)}, in {server.ratings.results}")
         finally:
             server.ratings.close()
     return 0
