@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,4 +18,4 @@ def test_numbers_count_by_their_value():
 @given(st.lists(st.text(max_size=8)))
 def test_all_names_compare(names: list[str]):
     keys = [natural(name) for name in sorted(names, key=natural)]
-    assert all(first <= second for first, second in zip(keys, keys[1:], strict=False))
+    assert all(first <= second for first, second in pairwise(keys))
