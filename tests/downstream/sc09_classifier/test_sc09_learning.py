@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +11,7 @@ import pytest
 
 from downstream.blocks.sc09 import sc09_files
 from downstream.sc09_classifier.dataset import label_of
+from run_downstream import main
 from tests.downstream.baselines import baselines
 from tests.downstream.sc09_classifier.layouts import DATARC
 from tests.downstream.seeds import SEEDS
@@ -29,10 +28,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return synthetic("sc09", tmp_path_factory.mktemp("corpus"), "small", jobs=None) / "sc09"
 
 
-def command(repo: Path, *words: str) -> str:
-    done = subprocess.run([sys.executable, str(repo / "run_downstream.py"), *words, "--device", "cpu"], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+def call(*words: str) -> None:
+    assert main([*words, "--device", "cpu"]) == 0
 
 
 def heard(files: list[Path]):
@@ -49,8 +46,8 @@ def test_digits_of_unseen_voices(repo: Path, corpus: Path, tmp_path: Path, seed:
     """Accuracy beside the baselines; then FID and Inception Scores of the test set, of the same in noise, and of noise alone."""
     exp = tmp_path / "exp"
     words = ["-m", "train", "-u", "waveform", "-d", "sc09_classifier", "-c", str(repo / CONFIG), "-p", str(exp), "--seed", str(seed)]
-    command(repo, *words, "-o", f"{DATARC}.path={corpus}")
-    command(repo, "-m", "evaluate", "-t", "test", "-e", str(exp / "dev-best.ckpt"))
+    call(*words, "-o", f"{DATARC}.path={corpus}")
+    call("-m", "evaluate", "-t", "test", "-e", str(exp / "dev-best.ckpt"))
     results = exp / "results/dev-best"
     accuracy = scores(results / "test.json")["acc"]
     train, test = (sc09_files(corpus, split, "path") for split in ("train", "test"))
@@ -65,7 +62,7 @@ def test_digits_of_unseen_voices(repo: Path, corpus: Path, tmp_path: Path, seed:
             wave = load_audio(path, 16000)
             heavy = rng.standard_normal(len(wave)) * 0.1
             save_audio(tmp_path / name / f"{number}.wav", heavy if noise is None else wave + noise * heavy / 0.1, 16000, "FLOAT")
-        command(repo, "-m", "evaluate", "-t", "samples", "-e", str(exp / "dev-best.ckpt"), "-o", f"{SECTION}.dir={tmp_path / name}")
+        call("-m", "evaluate", "-t", "samples", "-e", str(exp / "dev-best.ckpt"), "-o", f"{SECTION}.dir={tmp_path / name}")
         found[name] = scores(results / f"samples-{name}.json")
         shutil.rmtree(tmp_path / name)
     print({name: {key: round(value, 3) for key, value in values.items()} for name, values in found.items()})
