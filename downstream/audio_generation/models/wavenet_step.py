@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from . import wavenet_loop
-from .product import Product
+from .product import ColumnProduct
 
 if TYPE_CHECKING:
     from .wavenet import WaveNet
@@ -90,8 +90,8 @@ class Stepping:
             self.entered = self.weights.settled(len(encoder) // 2)
         self.warm_up, self.taps, self.dilations = model.warm_up, model.kernel_size, model.dilations
         self.lengths = [(self.taps - 1) * dilation for dilation in self.dilations]
-        # of each layer, what entered it in the steps that it will see again; (steps of all layers, B, R)
-        self.queues = encoder.new_zeros(max(sum(self.lengths), 1), batch, self.entered.size(1))
+        # of each layer, what entered it in the steps that it will see again; (steps of all layers, R, B)
+        self.queues = encoder.new_zeros(sum(self.lengths), self.entered.size(1), batch)
         self.time = 0
 
     def reset(self) -> None:
@@ -103,35 +103,42 @@ class Stepping:
         """What :meth:`reset` and ``warm_up`` steps of the zero token do, at once: afterwards the first logits count."""
         self.time = 0
         if any(self.lengths):
-            self.queues.copy_(torch.repeat_interleave(self.entered, torch.tensor(self.lengths, device=self.queues.device), 0).unsqueeze(1))
+            self.queues.copy_(torch.repeat_interleave(self.entered, torch.tensor(self.lengths, device=self.queues.device), 0).unsqueeze(-1))
 
 
 class PlainWaveNet(Stepping):
-    """Layer by layer, on any device and in the type of the weights; arguments as in :class:`Stepping`."""
+    """Layer by layer, on any device and in the type of the weights; arguments as in :class:`Stepping`. Vectors stand in columns."""
 
     def __init__(self, model: WaveNet, batch: int, encoder: Tensor, decoder: Decoder):
         super().__init__(model, batch, encoder, decoder)
         weights = self.weights
-        self.gates = [Product(weight, bias, batch) for weight, bias in zip(*weights.gates, strict=True)]
-        self.residual = [Product(weight, bias, batch) for weight, bias in zip(*weights.residual, strict=True)]
-        self.head = [Product(*pair, batch) for pair in (weights.skip, weights.end, weights.output)]
+        self.gates = [ColumnProduct(weight, bias, batch) for weight, bias in zip(*weights.gates, strict=True)]
+        self.residual = [ColumnProduct(weight, bias, batch) for weight, bias in zip(*weights.residual, strict=True)]
+        self.head = [ColumnProduct(*pair, batch) for pair in (weights.skip, weights.end, weights.output)]
+        self.seen = encoder.new_empty(weights.gates[0].size(2), batch)  # the taps of a layer, the oldest first
+        self.z = encoder.new_empty(weights.skip[0].size(1), batch)  # of all layers
+        self.past, self.now = self.seen.chunk(self.taps)[:-1], self.seen.chunk(self.taps)[-1]
+        halves = [gates.result.chunk(2) for gates in self.gates]
+        self.steps = list(
+            zip(self.queues.split(self.lengths), self.z.chunk(len(self.gates)), halves, self.gates, self.residual, strict=True)
+        )
 
     @torch.no_grad()
     def step(self, codes: Tensor) -> Tensor:
         """(B,) -> (B, n_codes)."""
-        x, offset, summands = self.weights.start[codes], 0, []
-        for length, dilation, gates, residual in zip(self.lengths, self.dilations, self.gates, self.residual, strict=True):
-            queue = self.queues[offset : offset + length]
-            past = [queue[(self.time + tap * dilation) % length] for tap in range(self.taps - 1)]
-            value, gate = gates(torch.cat([*past, x], 1)).chunk(2, 1)
-            if length:
-                queue[self.time % length] = x
-            summands.append(torch.tanh(value) * torch.sigmoid(gate))
-            x = residual(summands[-1]) + x
-            offset += length
+        x = self.weights.start[codes].T
+        for dilation, (queue, z, (value, gate), gates, residual) in zip(self.dilations, self.steps, strict=True):
+            for tap, past in enumerate(self.past):
+                past.copy_(queue[(self.time + tap * dilation) % len(queue)])
+            self.now.copy_(x)
+            if len(queue):
+                queue[self.time % len(queue)] = self.now
+            gates(self.seen)
+            torch.mul(value.tanh_(), gate.sigmoid_(), out=z)
+            x = residual(z).add_(self.now)
         self.time += 1
         skip, end, output = self.head
-        return output(end(skip(torch.cat(summands, 1)).relu_()).relu_()).clone()
+        return output(end(skip(self.z).relu_()).relu_()).T.clone(memory_format=torch.contiguous_format)
 
 
 class FastWaveNet(Stepping):
@@ -143,7 +150,7 @@ class FastWaveNet(Stepping):
         pairs = weights.gates, weights.residual, weights.skip, weights.end, weights.output
         self.arrays = tuple((_array(weight), _array(bias)) for weight, bias in pairs)
         self.start, self.distances = _array(weights.start), np.array(self.dilations)
-        self.memory = self.queues.numpy()[:, 0]
+        self.memory = self.queues.numpy()[..., 0]
         self.room = wavenet_loop.scratch(*(weight for weight, _ in self.arrays[:4]))
 
     @torch.no_grad()
