@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from downstream.blocks.frames import STYLES, downsample
+from downstream.blocks.padded_recurrent import over_lengths
 from utility.errors import ConfigError, UnknownNameError
 from utility.training.fields import Count, Part
 
@@ -42,8 +42,7 @@ class RNNLayer(nn.Module):
 
     def forward(self, features: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """(B, T, input_dim), lengths (B,) on the CPU -> (B, T', output_dim) and lengths; padding does not reach the true frames."""
-        packed = pack_padded_sequence(features, lengths, batch_first=True, enforce_sorted=False)
-        out, _ = pad_packed_sequence(self.layer(packed)[0], batch_first=True, total_length=features.size(1))
+        out = over_lengths(self.layer, features, lengths)
         if self.ln is not None:
             out = self.ln(out)
         out, lengths = downsample(self.dropout(out), lengths, self.sample_rate, "drop")

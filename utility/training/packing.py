@@ -159,9 +159,10 @@ def _ready_to_send(batch: Any) -> Any:
         for tensor in _tensors(batch):
             tensor.share_memory_()
     except RuntimeError as error:
+        told = str(error).strip().partition("\n")[0][:200]
         raise DataError(
             "shared memory (/dev/shm) has no room for the batches of the loader workers: give it more (docker run --shm-size=8g), or lower "
-            "the task's num_workers or batch size"
+            f"the task's num_workers or batch size; torch says: {told}"
         ) from error
     return batch
 

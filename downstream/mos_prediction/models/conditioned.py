@@ -7,9 +7,10 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from downstream.blocks.padded_recurrent import over_lengths
 from utility.errors import ConfigError, DataError
 
-from .parts import Answer, Conditions, FrameScores, Projection, beside, last_index, over_frames, recurrent
+from .parts import Answer, Conditions, FrameScores, Projection, beside, last_index, over_frames
 
 
 class Conditioned(nn.Module):
@@ -65,7 +66,7 @@ class Conditioned(nn.Module):
         """
         x = beside(features, *self.appended(features, conditions))
         if hasattr(self, "decoder_rnn"):
-            x = recurrent(self.decoder_rnn, x, lengths)
+            x = self.decoder_rnn(x)[0] if lengths is None else over_lengths(self.decoder_rnn, x, lengths)
         score, log_variance = self.decoder_dnn(x)
         return FrameScores(None, score) if self.models_listeners else FrameScores(score, None, log_variance)
 

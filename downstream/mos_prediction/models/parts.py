@@ -122,9 +122,3 @@ def last_index(embedding: nn.Embedding, batch: int, device: torch.device) -> Ten
     return torch.full((batch,), embedding.num_embeddings - 1, device=device)
 
 
-def recurrent(net: nn.LSTM, x: Tensor, lengths: Tensor | None) -> Tensor:
-    """(B, T, D) -> (B, T, E), each item as if it were alone where ``lengths`` are given; zeros behind its own frames."""
-    if lengths is None:
-        return net(x)[0]
-    packed = nn.utils.rnn.pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=False)
-    return nn.utils.rnn.pad_packed_sequence(net(packed)[0], batch_first=True, total_length=x.size(1))[0]
