@@ -120,5 +120,3 @@ def beside(x: Tensor, *vectors: Tensor) -> Tensor:
 def last_index(embedding: nn.Embedding, batch: int, device: torch.device) -> Tensor:
     """(B,) the index of the mean listener, the last one."""
     return torch.full((batch,), embedding.num_embeddings - 1, device=device)
-
-
