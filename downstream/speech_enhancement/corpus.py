@@ -76,6 +76,7 @@ class Corpus:
             for name in (("root_folder", "n_speakers") if given["name"] == "valentini" else FOLDERS)
             if name not in given
         ]
+        faults += _shared_folders(given) if given["name"] == "custom" else []
         if given["name"] == "valentini" and given.get("n_speakers", 28) not in SPEAKERS:
             faults.append(f"n_speakers must be 28 or 56, not {given['n_speakers']!r}")
         if faults:
@@ -127,5 +128,13 @@ class Corpus:
 _WHAT = "a whole number of recordings or a part between 0 and 1"
 
 
+def _shared_folders(section: Mapping[str, Any]) -> list[str]:
+    """What of the test lies where the training does, which the zoo's documents forbid."""
+    names = ((f"{side}_train_files_path", f"{side}_test_files_path") for side in ("noisy", "clean"))
+    both = [each for each in names if all(name in section for name in each)]
+    same = [each for each in both if len({Path(section[name]).resolve() for name in each}) == 1]
+    return [f"{test} is the folder of {train}: training and test need folders of their own" for train, test in same]
+
+
 def _is_part(value: Any) -> bool:
-    return value >= 0 if isinstance(value, int) else 0 < value < 1
+    return value >= 0 if isinstance(value, int) else 0 < value <= 1

@@ -28,7 +28,7 @@ from utility.metrics.enhancement import HIGHER_IS_BETTER, UNITS
 from .corpus import Corpus
 from .estimation import Estimator
 from .models.registry import build_model, load_weights
-from .operations import RUNS
+from .operations import RUNS, check_sections
 from .progress import Progress
 from .regularisation import ActivationPenalty
 from .settings import SOURCE, Settings
@@ -94,6 +94,8 @@ class DownstreamExpert(CorpusTask):
         if self.mode == "evaluate" and not (kwargs.get("past_exp") or kwargs.get("init_ckpt")):
             self._take_weights()
             self.trains = not any(self.checked.model.get(name) for name in ("state_dict_path", "onnx_path"))  # these are what is evaluated
+        if self.mode == "train":
+            check_sections(downstream_expert)
         limit = (downstream_expert.get("general") or {}).get("gpu_memory_limit")
         if limit is not None and torch.cuda.is_available():
             torch.cuda.set_per_process_memory_fraction(float(limit))

@@ -15,11 +15,11 @@ from downstream.interfaces import RunContext, Score
 from utility.audio.io import find_audio, load_audio
 from utility.errors import ConfigError, DataError, UsageError
 
-from .deployment import deploy
+from .deployment import Deployment, deploy
 from .evaluation import evaluate, write
 from .masking import Mask, mask_of
 from .onnx import benchmark, streamed
-from .onnx.export import export
+from .onnx.export import TIME, export
 from .onnx.options import Benchmarking, Evaluation, Quantization, optional_path, section_of
 from .onnx.quantization import DYNAMIC, STATIC, Clip, quantize
 from .onnx.session import OnnxMask
@@ -151,6 +151,19 @@ RUNS: dict[str, Callable[[Any, RunContext], Scores | None]] = {
     "stream": run_stream,
     "deploy": run_deploy,
 }
+
+
+def check_sections(settings: Mapping[str, Any]) -> None:
+    """Refuses, before a training, what would end the operations after it.
+
+    Raises:
+        ConfigError: unknown fields and impossible values of their sections.
+    """
+    for kind, name in ((Evaluation, "evaluation"), (Benchmarking, "benchmarking"), (Deployment, "deployment")):
+        section_of(kind, settings, name)
+    axis = section_of(Quantization, settings, "quantization").static_axis_name
+    if axis != TIME:
+        raise ConfigError(f"static_axis_name must be {TIME!r}, as the exported axis is called, not {axis!r}", "quantization")
 
 
 def _given(expert: Any) -> Path | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from downstream.blocks.enhancement.batching import STRATEGIES
@@ -11,8 +12,10 @@ from downstream.blocks.enhancement.losses import build_loss
 from utility.audio.stft import StftOptions
 from utility.errors import ConfigError
 from utility.metrics.enhancement import METRICS
+from utility.metrics.enhancement.perceptual import WIDE_RATE
 from utility.training.fields import Count, CountFromZero, check_fields, check_name, check_options, check_sections, keywords_of
 
+from .onnx.export import OPSETS
 from .progress import REFERENCES
 from .regularisation import Regularisation
 
@@ -102,6 +105,8 @@ class Settings:
         training = _training(sections["training"], sections["datarc"])
         regularisation = Regularisation.of(training.regularization, f"{SOURCE}.training.regularization")
         stft = _stft(sections["preprocessing"])
+        if faults := [*_misfits(training, stft), *_memory_faults(config.get("general") or {})]:
+            raise ConfigError(faults, SOURCE)
         return cls(training, regularisation, stft, sections["model"], sections["model_specific"], sections["inference"])
 
 
@@ -126,9 +131,26 @@ def _training(section: Mapping[str, Any], datarc: Mapping[str, Any]) -> Training
     measured = REFERENCES[training.reference_metric].metric
     if measured is not None and measured not in training.metrics:
         raise ConfigError(f"reference_metric {training.reference_metric} needs {measured!r} among the metrics", source)
-    if training.crop_seconds is not None and not training.crop_seconds > 0:
-        raise ConfigError(f"crop_seconds must be above 0, not {training.crop_seconds!r}", source)
+    if training.opset_version not in OPSETS:
+        raise ConfigError(f"opset_version must be a whole number from {OPSETS[0]} to {OPSETS[-1]}, not {training.opset_version}", source)
+    if Path(training.logs_filename).name != training.logs_filename:
+        raise ConfigError(f"logs_filename must be the name of a file, not {training.logs_filename!r}", source)
     return training
+
+
+def _misfits(training: Training, stft: StftOptions) -> Iterator[str]:
+    """What does not go with the transform."""
+    least = stft.win_length / stft.sample_rate
+    if training.crop_seconds is not None and not training.crop_seconds >= least:
+        yield f"training.crop_seconds must be a window ({least:g} s) at least, not {training.crop_seconds!r}"
+    if "pesq" in training.metrics and stft.sample_rate < WIDE_RATE:
+        yield f"the metric pesq needs a sample_rate of {WIDE_RATE}, not {stft.sample_rate}; narrow-band PESQ is called pesq_nb"
+
+
+def _memory_faults(general: Mapping[str, Any]) -> Iterator[str]:
+    limit = general.get("gpu_memory_limit")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or not 0 < limit <= 1):
+        yield f"general.gpu_memory_limit must be a part above 0 and up to 1, not {limit!r}"
 
 
 def _stft(section: Mapping[str, Any]) -> StftOptions:
@@ -142,4 +164,7 @@ def _stft(section: Mapping[str, Any]) -> StftOptions:
     options = StftOptions(**given | {"window": tuple(window) if isinstance(window, list) else window})
     if not options.center:
         raise ConfigError("center must be True: spectra that are not centred have no inverse at their edges", source)
+    if not options.has_inverse:
+        sizes = f"hop_length {options.hop_length} and a {options.window} window of {options.win_length}"
+        raise ConfigError(f"{sizes} leave samples that no frame reaches: hop_length must be smaller", source)
     return options

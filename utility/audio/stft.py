@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import scipy.signal
 import torch
 from torch import Tensor, nn
 
 from utility.errors import ConfigError
+
+_SILENT = 1e-11  # sums of squared windows up to here are nothing to divide by, for torch
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,14 @@ class StftOptions:
     def least_samples(self) -> int:
         """The fewest samples that give a frame with something in it."""
         return 1 if self.center else self.n_fft
+
+    @property
+    def has_inverse(self) -> bool:
+        """Whether spectra lead back to waveforms: frames are centred, and their windows reach every sample."""
+        reached = np.zeros(self.hop_length)
+        window = scipy.signal.get_window(self.window, self.win_length, fftbins=True)
+        np.add.at(reached, np.arange(self.win_length) % self.hop_length, np.square(window))
+        return self.center and bool(reached.min() > _SILENT)
 
     def frames(self, samples: int) -> int:
         """T, the number of frames of so many samples."""

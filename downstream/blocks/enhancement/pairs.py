@@ -37,11 +37,15 @@ def pair_folders(noisy: str | Path, clean: str | Path, extension: str | None = N
 
     Args:
         noisy, clean: the folders.
-        extension: with its dot, such as ``".wav"``; by default the one that all audio files of the folders have.
+        extension: such as ``".wav"``; by default the one that all audio files of the folders have.
 
     Raises:
-        DataError: a folder is missing, empty or of several formats, or something is left over in one of them.
+        DataError: a folder is missing, empty or of several formats, both are the same, or something is left over in one of them.
     """
+    if Path(noisy).resolve() == Path(clean).resolve():
+        raise DataError(f"noisy and clean recordings are both to come from {noisy}: they need a folder each")
+    if extension and not extension.startswith("."):
+        extension = f".{extension}"
     listed = [_stems(Path(folder), extension) for folder in (noisy, clean)]
     names = _matched(*listed, Path(noisy), Path(clean))
     return [PairedFiles(one, str(listed[0][one]), str(listed[1][other])) for one, other in names]

@@ -30,11 +30,13 @@ def draw(items: Sequence[Item], wanted: int | float | None, seed: int, field: st
         field: the config field that an error names.
 
     Raises:
-        DataError: more are wanted than there are.
+        DataError: more are wanted than there are, or a part that comes to none.
     """
     if wanted is None:
         return list(items)
     count = math.floor(wanted * len(items)) if isinstance(wanted, float) else wanted
+    if not count:
+        raise DataError(f"{field} {wanted} of {len(items)} recordings is none")
     if count > len(items):
         raise DataError(f"{field} is {count}, but there are only {len(items)} recordings")
     return random.Random(seed).sample(list(items), count)

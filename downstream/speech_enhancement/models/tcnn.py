@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from utility.errors import UnknownNameError
+from utility.errors import ConfigError, UnknownNameError
+from utility.training.fields import Count
 
 MASKS = {"sigmoid": nn.Sigmoid, "tanh": nn.Tanh}
 ACTIVATIONS = {"relu": nn.ReLU, "prelu": nn.PReLU}
@@ -19,7 +20,7 @@ class STFTTCNN(nn.Module):
         tcn_latent_dim: channels inside a layer.
         n_blocks: blocks, in each of which the dilation begins anew.
         num_layers: residual layers of a block.
-        kernel_size: 3; another would need another padding for the identity skips.
+        kernel_size: taps of the dilated convolutions, an odd number, so that the identity skips fit (the zoo's fit with 3 only).
         init_dilation: layer i of a block has this to the power of i.
         mask_activation: ``sigmoid`` (0 to 1) or ``tanh`` (-1 to 1).
         layer_activation: ``relu`` or ``prelu``.
@@ -27,16 +28,18 @@ class STFTTCNN(nn.Module):
 
     def __init__(
         self,
-        in_channels: int = 257,
-        tcn_latent_dim: int = 512,
-        n_blocks: int = 3,
-        num_layers: int = 6,
-        kernel_size: int = KERNEL_SIZE,
-        init_dilation: int = 2,
+        in_channels: Count = 257,
+        tcn_latent_dim: Count = 512,
+        n_blocks: Count = 3,
+        num_layers: Count = 6,
+        kernel_size: Count = KERNEL_SIZE,
+        init_dilation: Count = 2,
         mask_activation: str = "tanh",
         layer_activation: str = "relu",
     ):
         super().__init__()
+        if kernel_size % 2 == 0:
+            raise ConfigError(f"kernel_size must be odd, not {kernel_size}", "model_specific (STFTTCNN)")
         if mask_activation not in MASKS:
             raise UnknownNameError("mask_activation", str(mask_activation), MASKS)
         if layer_activation not in ACTIVATIONS:

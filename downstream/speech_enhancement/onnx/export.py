@@ -13,7 +13,7 @@ from torch import nn
 from utility.errors import ConfigError
 
 INPUT, OUTPUT, TIME = "input", "output", "seq_len"
-_OPSETS = range(9, 21)  # that the exporter knows
+OPSETS = range(9, 21)  # that the exporter knows
 _DUMMY_FRAMES = 10
 
 
@@ -31,8 +31,8 @@ def export(model: nn.Module, path: Path, bins: int, opset: int = 17) -> Path:
     Raises:
         ConfigError: the opset is none that the exporter writes, or the network has a part that it cannot say in that opset.
     """
-    if type(opset) is not int or opset not in _OPSETS:
-        raise ConfigError(f"opset_version must be a whole number from {_OPSETS[0]} to {_OPSETS[-1]}, not {opset!r}", "training")
+    if type(opset) is not int or opset not in OPSETS:
+        raise ConfigError(f"opset_version must be a whole number from {OPSETS[0]} to {OPSETS[-1]}, not {opset!r}", "training")
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.part")
     dummy = torch.ones(1, bins, _DUMMY_FRAMES)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from utility.errors import ConfigError, did_you_mean
+import onnx
+
+from utility.errors import ConfigError, did_you_mean, nearest
 from utility.metrics.enhancement import METRICS
 from utility.networks.fields import filled, names_of
 from utility.training.fields import check_fields
 
 CALIBRATIONS = ("MinMax", "Entropy", "Percentile", "Distribution")
+EXTRA = (  # what onnxruntime's static quantisation reads, and takes no notice of when it is misspelt
+    *("ActivationRestrictedAsymmetric", "ActivationSymmetric", "AddQDQPairToWeight", "CalibMaxIntermediateOutputs", "CalibMovingAverage"),
+    *("CalibMovingAverageConstant", "CalibPercentile", "CalibStridedMinMax", "CalibTensorRangeSymmetric", "DedicatedQDQPair"),
+    *("DefaultTensorType", "EnableSubgraph", "ForceQuantizeNoInputCheck", "MatMulConstBOnly", "MinimumRealRange"),
+    *("OpTypesToExcludeOutputQuantization", "QDQDisableWeightAdjustForInt32Bias", "QDQKeepRemovableActivations"),
+    *("QDQOpTypePerChannelSupportToAxis", "QuantizeBias", "SmoothQuant", "SmoothQuantAlpha", "SmoothQuantFolding", "TensorQuantOverrides"),
+    *("UseQDQContribOps", "WeightSymmetric"),
+)
 Section = TypeVar("Section")
 
 
@@ -54,8 +64,17 @@ class Quantization:
         if isinstance(count, float) and count > 1:
             faults.append(f"num_quantization_samples {count} as a part is more than all")
         if not isinstance(self.extra_options, Mapping):
-            faults.append(f"extra_options must be a section, not {self.extra_options!r}")
-        return faults
+            return [*faults, f"extra_options must be a section, not {self.extra_options!r}"]
+        faults += [f"extra option {name!r} is unknown{did_you_mean(str(name), EXTRA)}" for name in self.extra_options if name not in EXTRA]
+        return faults + self._operator_faults()
+
+    def _operator_faults(self) -> list[str]:
+        operators = self.op_types_to_quantize or ()
+        if not isinstance(operators, (list, tuple)):
+            return [f"op_types_to_quantize must be a list of operators, not {operators!r}"]
+        known = {schema.name for schema in onnx.defs.get_all_schemas()}
+        wrong = [str(name) for name in operators if name not in known]
+        return [f"{name!r} in op_types_to_quantize is no operator of ONNX{_meant(name, known)}" for name in wrong]
 
 
 @dataclass(frozen=True)
@@ -124,6 +143,11 @@ def optional_path(settings: Mapping[str, Any], section: str, field_name: str) ->
     if value is not None and not isinstance(value, str):
         raise ConfigError(f"{field_name} should be a path, not {value!r}", f"downstream_expert.{section}")
     return value or None
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    guess = nearest(name, known)
+    return f"; did you mean {guess!r}?" if guess else ""
 
 
 def _count_faults(name: str, value: Any) -> list[str]:

@@ -17,11 +17,11 @@ from onnxruntime.tools.onnx_model_utils import fix_output_shapes, make_dim_param
 
 from utility.errors import CheckpointError, ConfigError, DataError, did_you_mean
 
+from ..zoo.fields import LEAST_OPSET
 from .options import Quantization
 from .session import is_quantized, load
 
 PREPROCESSED, DYNAMIC, STATIC = "preprocessed_model.onnx", "quantized_model_int8.onnx", "quantized_model_int8_static.onnx"
-_LEAST_OPSET = 13  # in which scales of channels came
 
 Clip = Callable[[], np.ndarray]
 
@@ -75,8 +75,8 @@ def _check(source: Path, model: onnx.ModelProto, options: Quantization) -> None:
     if len(model.graph.input) != 1:
         raise CheckpointError(f"{source} takes {len(model.graph.input)} inputs; only networks with one can be quantised")
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
-    if opset < _LEAST_OPSET:
-        raise CheckpointError(f"{source} is of opset {opset}; the quantisation needs {_LEAST_OPSET} at least (training.opset_version)")
+    if opset < LEAST_OPSET:
+        raise CheckpointError(f"{source} is of opset {opset}; the quantisation needs {LEAST_OPSET} at least (training.opset_version)")
     axes = [dim.dim_param for dim in model.graph.input[0].type.tensor_type.shape.dim if dim.dim_param]
     if options.static_axis_name not in axes:
         fault = f"static_axis_name {options.static_axis_name!r} is no axis of {source}{did_you_mean(options.static_axis_name, axes)}"

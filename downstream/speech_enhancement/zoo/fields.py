@@ -139,6 +139,7 @@ MODES = {
     "deployment": "d",
     **{f"chain_{letters}": letters for letters in ("tqe", "tqeb", "eqe", "eqeb", "qb", "qd")},
 }
+LEAST_OPSET = 13  # of files that are quantised: scales of channels came with it
 _NEEDED = {
     "t": (
         *("model.model_type", "dataset.name", "training.epochs", "training.optimizer", "training.optimizer_arguments.lr"),
@@ -186,7 +187,11 @@ def needs_of(mode: str, config: Mapping[str, Any]) -> list[str]:
     if mode not in MODES:
         return [f"operation_mode {mode!r} is unknown{did_you_mean(mode, MODES)}"]
     wanted = dict.fromkeys(path for letter in MODES[mode] for path in _NEEDED[letter])
-    return [f"{path} is empty, which {mode} needs" for path in wanted if at(config, path) is None]
+    faults = [f"{path} is empty, which {mode} needs" for path in wanted if at(config, path) is None]
+    opset = at(config, "training.opset_version")
+    if {"t", "q"} <= set(MODES[mode]) and isinstance(opset, int) and opset < LEAST_OPSET:
+        faults.append(f"training.opset_version is {opset}, and the quantisation of {mode} needs {LEAST_OPSET} at least")
+    return faults
 
 
 def at(config: Mapping[str, Any], path: str) -> Any:

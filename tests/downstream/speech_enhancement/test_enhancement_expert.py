@@ -46,7 +46,7 @@ def settings(root: Path | str = "nowhere", **changed: Mapping[str, Any]) -> dict
     sections["model_specific"] |= {"tcn_latent_dim": 8, "n_blocks": 1, "num_layers": 2}
     sections["training"] |= {"metrics": ["snr", "si-snr", "mse"], "reference_metric": "snr", "num_dataloader_workers": 0}
     for name, fields in changed.items():
-        sections[name] = sections[name] | fields if isinstance(fields, Mapping) else fields
+        sections[name] = sections.get(name, {}) | fields if isinstance(fields, Mapping) else fields
     return sections
 
 
@@ -66,7 +66,15 @@ def make(expdir: Path, root: Path | str = "nowhere", mode: str = "evaluate", cha
         ({"training": {"reference_metric": "pesq"}}, "reference_metric pesq needs 'pesq' among the metrics"),
         ({"training": {"metrics": ["snr", "psq"]}}, "did you mean 'pesq'"),
         ({"training": {"batch_size": 0}}, "batch_size must be a whole number of at least 1"),
-        ({"training": {"crop_seconds": 0}}, "crop_seconds must be above 0"),
+        ({"training": {"crop_seconds": 0}}, r"crop_seconds must be a window .0\.025 s. at least, not 0"),
+        ({"training": {"crop_seconds": 0.02}}, "crop_seconds must be a window"),
+        ({"training": {"opset_version": 21}}, "opset_version must be a whole number from 9 to 20, not 21"),
+        ({"training": {"logs_filename": "tables/log.csv"}}, "logs_filename must be the name of a file, not 'tables/log.csv'"),
+        (
+            {"training": {"metrics": ["pesq"], "reference_metric": "pesq"}, "preprocessing": {"sample_rate": 8000}},
+            "pesq needs a sample_rate of 16000, not 8000; narrow-band PESQ is called pesq_nb",
+        ),
+        ({"general": {"gpu_memory_limit": 7}}, "gpu_memory_limit must be a part above 0 and up to 1, not 7"),
         ({"training": {"regularization": {"penalty_type": "l3"}}}, "unknown .*penalty_type 'l3'; .*l1"),
         ({"training": {"regularization": {"weight_clip": 1}}}, "did you mean 'weight_clipping_max'"),
         ({"training": {"regularization": {"activation_regularization": 1, "act_reg_layer_types": ["Conv2d"]}}}, "did you mean 'Conv1d'"),
@@ -74,11 +82,19 @@ def make(expdir: Path, root: Path | str = "nowhere", mode: str = "evaluate", cha
         ({"preprocessing": {"center": False}}, "center must be True"),
         ({"preprocessing": {"hop_lenght": 160}}, "did you mean 'hop_length'"),
         ({"preprocessing": {"win_length": 600}}, "win_length 600 exceeds n_fft 512"),
+        ({"preprocessing": {"hop_length": 400}}, "hop_length 400 and a hann window of 400 leave samples that no frame reaches"),
+        ({"preprocessing": {"hop_length": 600}}, "leave samples that no frame reaches"),
         ({"dataset": {"n_speakers": 30}}, "n_speakers must be 28 or 56, not 30"),
         ({"dataset": {"name": "custom"}}, "noisy_train_files_path is not set; clean_train_files_path is not set"),
         ({"dataset": {"name": "valentin"}}, "did you mean 'valentini'"),
         ({"dataset": {"num_test_samples": 1.5}}, "num_test_samples must be a whole number of recordings or a part"),
+        (
+            {"dataset": {"name": "custom", "noisy_train_files_path": "a", "noisy_test_files_path": "../" + Path.cwd().name + "/a"}},
+            "noisy_test_files_path is the folder of noisy_train_files_path",
+        ),
         ({"dataset": {"validation": "speaker"}}, "did you mean 'speakers'"),
+        *(({"model_specific": {name: 0}}, f"{name} must be a whole number of at least 1") for name in ("tcn_latent_dim", "init_dilation")),
+        ({"model_specific": {"kernel_size": 4}}, "kernel_size must be odd, not 4"),
         ({"model_specific": {"in_channels": 129}}, "in_channels is 129, but n_fft gives 257 bins"),
         ({"model": {"model_typ": "STFTTCNN"}}, "did you mean 'model_type'"),
         ({"dataset": 3}, "dataset is 3, not a section of fields"),
@@ -87,6 +103,23 @@ def make(expdir: Path, root: Path | str = "nowhere", mode: str = "evaluate", cha
 def test_what_a_config_must_not_say(tmp_path, changed, sentence):
     with pytest.raises(ToolkitError, match=sentence):
         make(tmp_path, changed=changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"quantization": {"calibration_method": "MinMaxx"}}, "did you mean 'MinMax'"),
+        ({"quantization": {"static_axis_name": "seqlen"}}, "static_axis_name must be 'seq_len'"),
+        ({"evaluation": {"metrics": ["pesk"]}}, "did you mean 'pesq'"),
+        ({"benchmarking": {"threads": 0}}, "threads must be a positive whole number"),
+        ({"deployment": {"build_conf": "N6"}}, "build_conf 'N6' is unknown"),
+    ],
+)
+def test_a_training_does_not_begin_before_operations_that_must_fail(tmp_path, corpus, changed, sentence):
+    """A chain would find out after hours. What is trained already can be evaluated all the same."""
+    with pytest.raises(ToolkitError, match=sentence):
+        make(tmp_path, corpus, "train", changed)
+    make(tmp_path, corpus, "evaluate", changed)
 
 
 def test_other_upstreams_are_another_task_s(tmp_path):

@@ -194,6 +194,8 @@ def test_what_a_mode_needs(tmp_path: Path):
         planned(zoo_files.write(tmp_path / "c.yaml", operation_mode="chain_tq"))
     with pytest.raises(ConfigError, match="operation_mode is empty"):
         planned(zoo_files.write(tmp_path / "c.yaml", operation_mode=None))
+    with pytest.raises(ConfigError, match="opset_version is 12, and the quantisation of chain_tqe needs 13 at least"):
+        planned(zoo_files.write(tmp_path / "c.yaml", operation_mode="chain_tqe", training={"opset_version": 12}))
 
 
 def test_other_names_of_sections(tmp_path: Path):

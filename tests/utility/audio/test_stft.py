@@ -64,3 +64,25 @@ def test_impossible_options_are_named_at_once():
         StftOptions(hop_length=0, power=0)
     with pytest.raises(ConfigError, match="win_length 600 exceeds n_fft 512; window 'hahn'"):
         StftOptions(win_length=600, window="hahn")
+
+
+@pytest.mark.parametrize(
+    ("options", "has"),
+    [
+        (StftOptions(), True),
+        (StftOptions(hop_length=300), True),
+        (StftOptions(hop_length=400), False),  # the window begins with 0
+        (StftOptions(hop_length=400, window="boxcar"), True),
+        (StftOptions(hop_length=401, window="boxcar"), False),
+        (StftOptions(center=False), False),
+    ],
+)
+def test_transforms_without_an_inverse(options, has):
+    assert options.has_inverse == has
+    wave = torch.randn(4000, generator=torch.Generator().manual_seed(0))
+    if has:
+        found = Stft(options).waves(Stft(options).spectrum(wave))
+        torch.testing.assert_close(found, wave[: len(found)], rtol=0, atol=1e-3)
+    else:
+        with pytest.raises(RuntimeError, match="istft"):
+            Stft(options).waves(Stft(options).spectrum(wave))

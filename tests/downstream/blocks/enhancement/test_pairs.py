@@ -51,6 +51,12 @@ def test_what_does_not_pair_is_refused(tmp_path, noisy, clean, extension, senten
         pair_folders(touch(tmp_path / "noisy", *noisy), touch(tmp_path / "clean", *clean), extension)
     with pytest.raises(DataError, match="does not exist"):
         pair_folders(tmp_path / "nowhere", tmp_path / "clean")
+    with pytest.raises(DataError, match=r"are both to come from .*noisy: they need a folder each"):
+        pair_folders(tmp_path / "noisy", tmp_path / "clean/../noisy")
+
+
+def test_an_extension_without_its_dot(tmp_path):
+    assert [pair.name for pair in pair_folders(touch(tmp_path / "noisy", "a.wav"), touch(tmp_path / "clean", "a.wav"), "wav")] == ["a"]
 
 
 def test_kaldi_lists(tmp_path):
@@ -101,6 +107,10 @@ def test_validation_by_speaker():
 def test_impossible_parts():
     with pytest.raises(DataError, match="num_test_samples is 4, but there are only 3"):
         draw([1, 2, 3], 4, 0, "num_test_samples")
+    for none in (0, 0.3):
+        with pytest.raises(DataError, match=f"num_test_samples {none} of 3 recordings is none"):
+            draw([1, 2, 3], none, 0, "num_test_samples")
+    assert sorted(draw([1, 2, 3], 1.0, 0)) == [1, 2, 3]
     with pytest.raises(DataError, match="takes 3 of 3"):
         cut_clips([1, 2, 3], 3, 0)
 

@@ -144,4 +144,11 @@ def test_faults_of_the_section_are_said_at_once():
     assert len(refused.value.faults) == 3
     with pytest.raises(ConfigError, match=r"unknown field 'per_chanel'; did you mean 'per_channel'\?"):
         section_of(Quantization, {"quantization": {"per_chanel": True}}, "quantization")
+    for wrong, sentence in (
+        ({"op_types_to_quantize": ["Conv", "Reluu"]}, "'Reluu' in op_types_to_quantize is no operator of ONNX; did you mean 'Relu'"),
+        ({"op_types_to_quantize": "Conv"}, "op_types_to_quantize must be a list of operators, not 'Conv'"),
+        ({"extra_options": {"CalibMovingAverages": True}}, "'CalibMovingAverages' is unknown; did you mean 'CalibMovingAverage'"),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            section_of(Quantization, {"quantization": wrong}, "quantization")
     assert section_of(Quantization, {"quantization": None}, "quantization") == Quantization()
