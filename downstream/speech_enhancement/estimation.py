@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from downstream.blocks.enhancement.batching import lengths_of, mask_of, padded
+from downstream.blocks.enhancement.batching import lengths_of, mask_of, padded, trimmed
 from downstream.blocks.enhancement.losses import Enhanced
 from utility.audio.stft import Stft, StftOptions
 from utility.errors import DataError
@@ -48,7 +48,7 @@ class Estimator(nn.Module):
         wave, frames = padded(clean), 1 + samples // hop
         if self.trim:
             shortest = int(frames.min())
-            spectrum, target, wave = spectrum[..., :shortest], target[..., :shortest], wave[..., : int(samples.min())]
+            spectrum, target, wave = spectrum[..., :shortest], target[..., :shortest], trimmed(clean)
         else:
             inside = mask_of(frames, spectrum.size(-1)).unsqueeze(1)
             spectrum, target = spectrum * inside, target * inside

@@ -17,7 +17,7 @@ from downstream.blocks.corpus_task import CorpusTask
 from downstream.blocks.enhancement.dataset import load_pair, pair_loader
 from downstream.blocks.enhancement.losses import build_loss
 from downstream.blocks.enhancement.pairs import PairedFiles
-from downstream.blocks.enhancement.recordings import Opened
+from downstream.blocks.enhancement.recordings import Asked, Opened
 from downstream.blocks.enhancement.scoring import improvements, keep, measure
 from downstream.interfaces import Outcome, RunContext, Score
 from utility.audio.stft import Stft
@@ -27,6 +27,7 @@ from utility.metrics.enhancement import HIGHER_IS_BETTER, UNITS
 
 from .corpus import Corpus
 from .estimation import Estimator
+from .long import LongRecording
 from .models.registry import build_model, load_weights
 from .operations import RUNS, check_sections
 from .progress import Progress
@@ -89,7 +90,7 @@ class DownstreamExpert(CorpusTask):
         self.progress = Progress(training.reference_metric, training.early_stopping_patience if training.early_stopping else None)
         self.train_loss = (0.0, 0)
         self.mode = kwargs.get("mode")
-        self._opened: Opened | None = None
+        self._asked = Asked()
         self._written: set[str] = set()
         if self.mode == "evaluate" and not (kwargs.get("past_exp") or kwargs.get("init_ckpt")):
             self._take_weights()
@@ -231,16 +232,24 @@ class DownstreamExpert(CorpusTask):
     # ---- use
 
     def load_audio(self, path: str) -> Tensor:
-        """A user's recording as one channel at the task's rate; all channels are kept for :meth:`inference`."""
-        self._opened = Opened.of(path)
-        return torch.from_numpy(self._opened.mono(self.sample_rate))
+        """Keeps a user's recording, with all channels, or where it lies if it is long; nothing goes to the upstream."""
+        self._asked.open(LongRecording.of(path) or Opened.of(path))
+        return torch.zeros(0)
+
+    def pieces(self, wav: Tensor) -> list[Tensor]:
+        """None for the upstream, whose features are not used."""
+        self._asked.take(wav, self.sample_rate)
+        return []
 
     def inference(self, features: list[Tensor], names: list[str]) -> list[dict[str, Any]]:
         """Writes the enhanced recording into ``enhanced/`` of the results, at its own rate and with its own channels."""
-        opened, key = self._opened, free_key(names[0], self._written)
-        channels = [self.enhance(channel.to(self.stft.window.device)) for channel in opened.channels(self.sample_rate)]
-        samples = opened.restored(channels, self.sample_rate)
-        answer = opened.write(samples, self.results_dir / "enhanced" / f"{key}.wav", self.checked.inference.get("spectrograms", False))
+        recording, key = self._asked.recording, free_key(names[0], self._written)
+        place, picture = self.results_dir / "enhanced" / f"{key}.wav", self.checked.inference.get("spectrograms", False)
+        if isinstance(recording, LongRecording):
+            answer = recording.enhance(self.model, self.checked.stft, place, picture)
+        else:
+            channels = [self.enhance(channel.to(self.stft.window.device)) for channel in recording.channels(self.sample_rate)]
+            answer = recording.write(recording.restored(channels, self.sample_rate), place, picture)
         self._written.add(key)
         return [answer]
 

@@ -20,7 +20,7 @@ def mask_of(model: nn.Module, device: str | torch.device = "cpu") -> Mask:
 
     def mask(magnitudes: np.ndarray) -> np.ndarray:
         with torch.inference_mode():
-            return model(torch.from_numpy(magnitudes).to(device)).cpu().numpy()
+            return model(torch.from_numpy(magnitudes).to(device)).float().cpu().numpy()
 
     return mask
 

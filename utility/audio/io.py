@@ -68,7 +68,7 @@ def audio_info(path: str | Path) -> AudioInfo:
     Raises:
         DataError: the file is missing, is no audio that libsndfile reads, or is a truncated WAV.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         return AudioInfo(file.frames, file.samplerate, file.channels)
 
 
@@ -92,7 +92,7 @@ def load_audio(path: str | Path, sample_rate: int | None = 16000, start: int = 0
     """
     if start < 0 or (frames is not None and frames < 1):
         raise ValueError(f"start must be >= 0 and frames >= 1, got {start} and {frames}")
-    with _opened(path) as file:
+    with opened(path) as file:
         rate = file.samplerate
         if sample_rate in (None, rate):
             wav = _read_part(file, start, frames)
@@ -101,7 +101,7 @@ def load_audio(path: str | Path, sample_rate: int | None = 16000, start: int = 0
             wav = wav if frames is None else wav[:frames]
     if not len(wav) and start:
         raise DataError(f"audio file {path} ends before sample {start}")
-    return _sound(wav, path)
+    return sound(wav, path)
 
 
 def load_channels(path: str | Path) -> tuple[np.ndarray, int]:
@@ -110,12 +110,12 @@ def load_channels(path: str | Path) -> tuple[np.ndarray, int]:
     Raises:
         DataError: as :func:`load_audio`.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         samples, rate = file.read(dtype="float32", always_2d=True), file.samplerate
-    return _sound(samples, path), rate
+    return sound(samples, path), rate
 
 
-def _sound(samples: np.ndarray, path: str | Path) -> np.ndarray:
+def sound(samples: np.ndarray, path: str | Path) -> np.ndarray:
     """The samples of a file, unless there are none or some are no numbers."""
     if not len(samples):
         raise DataError(f"audio file {path} holds no samples")
@@ -162,7 +162,7 @@ def save_audio(path: str | Path, wav: np.ndarray, sample_rate: int, subtype: str
         subtype = subtype or ("OPUS" if suffix == ".opus" else None)
         soundfile.write(path, wav, sample_rate, subtype=subtype, format=_FORMATS[suffix])
     except (soundfile.SoundFileError, ValueError) as error:
-        raise DataError(f"cannot write {path}: {_reason(error)}") from error
+        raise DataError(f"cannot write {path}: {reason(error)}") from error
 
 
 def find_audio(folder: str | Path) -> list[Path]:
@@ -190,7 +190,7 @@ def _walk(folder: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
+def opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
     """The open file; whatever libsndfile dislikes while it is open becomes a DataError that names it."""
     path = Path(path)
     if not path.is_file():
@@ -206,7 +206,7 @@ def _opened(path: str | Path) -> Iterator[soundfile.SoundFile]:
                 _check_whole(path)
             yield file
     except soundfile.SoundFileError as error:
-        raise DataError(f"audio file {path} cannot be read: {_reason(error)}") from error
+        raise DataError(f"audio file {path} cannot be read: {reason(error)}") from error
 
 
 def _check_whole(path: Path) -> None:
@@ -244,6 +244,6 @@ def _read_part(file: soundfile.SoundFile, start: int, frames: int | None) -> np.
     return samples[:, 0].copy() if samples.shape[1] == 1 else samples.mean(axis=1)
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """libsndfile's own words, without the path that it repeats."""
     return getattr(error, "error_string", str(error)).rstrip(".")

@@ -18,7 +18,7 @@ from downstream.blocks.enhancement import mask_targets, voicebank
 from downstream.blocks.enhancement.dataset import load_pair, pair_loader
 from downstream.blocks.enhancement.mask_network import ACTIVATIONS, RNNS, MaskNetwork, with_frames
 from downstream.blocks.enhancement.pairs import PairedFiles
-from downstream.blocks.enhancement.recordings import Opened
+from downstream.blocks.enhancement.recordings import Asked, Opened
 from downstream.blocks.enhancement.scoring import keep, measure
 from downstream.interfaces import Outcome, Score
 from utility.audio.stft import Stft, StftOptions
@@ -85,7 +85,7 @@ class MaskProbe(CorpusTask):
         self.stft = Stft(StftOptions(RATE, 512, hop, self.win_length))
         self.model = self._network(upstream_dim, dict(downstream_expert.get("modelrc") or {}))
         self.register_buffer("best", torch.tensor(-torch.inf))
-        self._opened: Opened | None = None
+        self._asked = Asked()
         self._written: set[str] = set()
         self.read_ahead()
 
@@ -231,16 +231,17 @@ class MaskProbe(CorpusTask):
 
     def load_audio(self, path: str) -> Tensor:
         """A user's recording as one channel at 16 kHz; all channels are kept."""
-        self._opened = Opened.of(path)
-        return torch.from_numpy(self._opened.mono(RATE))
+        opened = Opened.of(path)
+        self._asked.open(opened)
+        return torch.from_numpy(opened.mono(RATE))
 
-    def pieces(self, wav: Any) -> list[Tensor]:
+    def pieces(self, wav: Tensor) -> list[Tensor]:
         """Each channel goes through the upstream by itself."""
-        return self._opened.channels(RATE)
+        return self._asked.take(wav, RATE).channels(RATE)
 
     def inference(self, features: list[Tensor], names: list[str]) -> list[dict[str, Any]]:
         """Writes the enhanced recording into ``enhanced/`` of the results, at its own rate and with its own channels."""
-        opened, key, channels = self._opened, free_key(names[0], self._written), []
+        opened, key, channels = self._asked.recording, free_key(names[0], self._written), []
         for found, wave in zip(features, opened.channels(RATE), strict=True):
             spectrum = self._spectrum(wave)
             (mask,) = self.model([with_frames(found, len(spectrum), self.repeats)])

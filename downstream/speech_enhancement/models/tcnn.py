@@ -13,7 +13,7 @@ KERNEL_SIZE = 3
 
 
 class STFTTCNN(nn.Module):
-    """(B, F, T) magnitudes -> (B, F, T) mask; sees ``n_blocks * sum(init_dilation**i)`` frames to each side.
+    """(B, F, T) magnitudes -> (B, F, T) mask; with taps of 3, sees ``n_blocks * sum(init_dilation**i)`` frames to each side.
 
     Args:
         in_channels: F, bins of the spectrum.
@@ -24,6 +24,9 @@ class STFTTCNN(nn.Module):
         init_dilation: layer i of a block has this to the power of i.
         mask_activation: ``sigmoid`` (0 to 1) or ``tanh`` (-1 to 1).
         layer_activation: ``relu`` or ``prelu``.
+
+    Attributes:
+        reach: frames that it sees to each side.
     """
 
     def __init__(
@@ -47,6 +50,7 @@ class STFTTCNN(nn.Module):
         activation = ACTIVATIONS[layer_activation]
         dilations = [init_dilation**layer for layer in range(num_layers)]
         blocks = (_Block([_Layer(in_channels, tcn_latent_dim, kernel_size, d, activation) for d in dilations]) for _ in range(n_blocks))
+        self.reach = n_blocks * sum(dilations) * (kernel_size // 2)
         self.tcn = nn.Sequential()
         for number, block in enumerate(blocks):
             self.tcn.add_module(f"tcn_block_{number}", block)

@@ -20,14 +20,14 @@ from .streaming import Masks, PatchMasks, StepMasks, Streamer, reach
 
 log = logging.getLogger(__name__)
 
-_MOST = 400  # frames
+MOST = 400  # frames
 
 
 def masks_of(model: nn.Module, mask: Mask, bins: int, patch: int | None, ahead: int | None) -> Callable[[], Masks]:
     """What makes the masks of one recording, of a fresh one at each call.
 
-    A network that sees nothing of the future and has a method ``step`` (frame (1, F, 1), state or None -> mask, state) is run frame by
-    frame; others on windows.
+    A network that sees nothing of the future and has a method ``step`` (frames (1, F, n), state or None -> masks, state) is run on the
+    frames as they come; others on windows.
 
     Args:
         model: the network.
@@ -39,11 +39,11 @@ def masks_of(model: nn.Module, mask: Mask, bins: int, patch: int | None, ahead: 
     Raises:
         ToolkitError: the network remembers so much that windows are out of the question.
     """
-    before, after = reach(mask, bins, _MOST)
+    before, after = sight_of(model, mask, bins)
     if not after and hasattr(model, "step"):
         return lambda: StepMasks(stepping(model))
-    if max(before, after) >= _MOST:
-        raise ToolkitError(f"{type(model).__name__} sees {_MOST} frames and more, and has no method step, by which it could be streamed")
+    if not hasattr(model, "reach") and max(before, after) >= MOST:
+        raise ToolkitError(f"{type(model).__name__} sees {MOST} frames and more, and has no method step, by which it could be streamed")
     if ahead is None:
         ahead = after
     elif ahead < after:
@@ -54,13 +54,19 @@ def masks_of(model: nn.Module, mask: Mask, bins: int, patch: int | None, ahead: 
     return lambda: PatchMasks(mask, patch or max(1, after), ahead, before)
 
 
-def stepping(model: nn.Module) -> Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]:
+def sight_of(model: nn.Module, mask: Mask, bins: int) -> tuple[int, int]:
+    """Frames before and after one that its mask depends on: what the network says (``reach``), or what trying shows, up to ``MOST``."""
+    told = getattr(model, "reach", None)
+    return reach(mask, bins, MOST) if told is None else (told, told)
+
+
+def stepping(model: nn.Module, device: str | torch.device = "cpu") -> Callable[[np.ndarray, Any], tuple[np.ndarray, Any]]:
     """The method ``step`` of a network on arrays, without gradients."""
 
-    def step(frame: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
+    def step(frames: np.ndarray, state: Any) -> tuple[np.ndarray, Any]:
         with torch.inference_mode():
-            mask, state = model.step(torch.from_numpy(frame), state)
-        return mask.numpy(), state
+            masks, state = model.step(torch.from_numpy(frames).to(device), state)
+        return masks.float().cpu().numpy(), state
 
     return step
 

@@ -86,10 +86,10 @@ class PatchMasks:
 
 
 class StepMasks:
-    """A causal network frame by frame.
+    """A causal network from state to state.
 
     Args:
-        step: frame (1, F, 1) and state (None at the beginning) -> mask (1, F, 1) and the next state.
+        step: frames (1, F, n) and state (None at the beginning) -> masks (1, F, n) and the next state.
     """
 
     delay = 0
@@ -98,11 +98,10 @@ class StepMasks:
         self._step, self._state = step, None
 
     def push(self, magnitudes: np.ndarray) -> np.ndarray:
-        masks = np.zeros_like(magnitudes)
-        for number in range(magnitudes.shape[1]):
-            mask, self._state = self._step(magnitudes[None, :, number : number + 1], self._state)
-            masks[:, number] = mask[0, :, 0]
-        return masks
+        if not magnitudes.shape[1]:
+            return magnitudes
+        masks, self._state = self._step(magnitudes[None], self._state)
+        return masks[0]
 
     def finish(self) -> np.ndarray:
         return np.zeros((1, 0), np.float32)

@@ -14,6 +14,7 @@ from downstream.blocks.enhancement import mask_targets
 from downstream.blocks.enhancement.mask_network import MaskNetwork, with_frames
 from downstream.enhancement_stft.expert import DownstreamExpert as First
 from downstream.enhancement_stft2.expert import DownstreamExpert as Second
+from downstream.predictor import Predictor
 from run_downstream import main
 from tests.downstream.enhancement_stft.conformance import prepare
 from tests.downstream.speech_enhancement.layouts import RATE, valentini
@@ -193,3 +194,7 @@ def test_s3prls_command_files_and_a_stereo_recording(tmp_path: Path, monkeypatch
     answer = json.loads(capsys.readouterr().out)
     info = audio_info(answer["enhanced"])
     assert (info.frames, info.sample_rate, info.channels) == (44100, 44100, 2)
+    predictor = Predictor(run / "best-states-dev.ckpt", "cpu")
+    for recording in (tmp_path / "stereo.wav", np.random.default_rng(0).normal(0, 0.1, 9000)):  # a file, and then a waveform without one
+        info = audio_info(predictor(recording)["enhanced"])
+    assert (info.frames, info.sample_rate, info.channels) == (9000, 16000, 1)

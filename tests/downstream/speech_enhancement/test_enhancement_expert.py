@@ -228,7 +228,7 @@ def test_recordings_keep_their_rate_and_channels(tmp_path, monkeypatch):
         if suffix:
             monkeypatch.setattr(recordings, "draw_before_and_after", lambda *given: given[-1].write_bytes(bytes(6000)))
         wave = expert.load_audio(str(tmp_path / "stereo.wav"))
-        assert wave.shape == (16000,)
+        assert expert.pieces(wave) == []
         (answer,) = expert.inference([], ["stereo"])
         path = Path(answer["enhanced"])
         assert path == tmp_path / "run/enhanced" / f"stereo{suffix}.wav"
@@ -242,9 +242,24 @@ def test_recordings_keep_their_rate_and_channels(tmp_path, monkeypatch):
 def test_recordings_that_are_too_short(tmp_path):
     expert = make(tmp_path).eval()
     save_audio(tmp_path / "short.wav", np.ones(100, np.float32), 16000)
-    expert.load_audio(str(tmp_path / "short.wav"))
-    with pytest.raises(DataError, match="100 samples are too few"):
-        expert.inference([], ["short"])
+    for wave in (expert.load_audio(str(tmp_path / "short.wav")), torch.ones(100)):
+        expert.pieces(wave)
+        with pytest.raises(DataError, match="100 samples are too few"):
+            expert.inference([], ["short"])
+
+
+def test_a_waveform_without_a_file(tmp_path):
+    """As ``predictor`` gives it; a file that was asked about before has nothing to do with it."""
+    expert = make(tmp_path).eval()
+    expert.model.forward = torch.ones_like
+    save_audio(tmp_path / "before.wav", np.zeros(1000, np.float32), 8000)
+    expert.pieces(expert.load_audio(str(tmp_path / "before.wav")))
+    wave = torch.from_numpy(voice(np.random.default_rng(0), 0.5))
+    expert.pieces(wave)
+    (answer,) = expert.inference([], ["waveform"])
+    found, rate = load_channels(answer["enhanced"])
+    assert rate == 16000
+    assert np.abs(found[:, 0] - wave.numpy()).max() < 1e-3
 
 
 def run(place: Path, *words: str) -> int:

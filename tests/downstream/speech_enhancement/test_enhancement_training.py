@@ -167,6 +167,21 @@ def test_padding_of_a_batch_does_not_count_unless_it_is_published():
     assert batch.frames.tolist() == [101, 21]
 
 
+@pytest.mark.parametrize(
+    ("name", "weights"), [("spec_mse", (101, 21)), ("wave_mse", (1600, 320)), ("wave_snr", (1, 1)), ("wave_sisnr", (1, 1))]
+)
+def test_a_padded_batch_costs_what_its_recordings_cost_alone(name, weights):
+    """With a mask of each point by itself; what is left of a hop at an end has no estimate and does not count."""
+    torch.manual_seed(0)
+    estimator, loss = Estimator(StftOptions(n_fft=64, hop_length=16, win_length=64)), build_loss(name)
+    clean = [torch.randn(1607), torch.randn(335)]
+    noisy = [wave + 0.3 * torch.randn(len(wave)) for wave in clean]
+    together = loss(estimator.batch(torch.sigmoid, noisy, clean))
+    alone = [loss(estimator.batch(torch.sigmoid, [one], [other])) for one, other in zip(noisy, clean, strict=True)]
+    expected = sum(weight * each for weight, each in zip(weights, alone, strict=True)) / sum(weights)
+    torch.testing.assert_close(together, expected, rtol=2e-3, atol=0)
+
+
 def test_peaks_are_those_of_the_noisy_recording():
     options = StftOptions(n_fft=64, hop_length=16, win_length=64, peak_normalize=True)
     noisy, clean = torch.randn(1600), 0.1 * torch.randn(1600)
