@@ -10,9 +10,10 @@ from typing import Any
 
 from torch import nn
 
-from utility.errors import ConfigError, UnknownNameError
-from utility.training.fields import check_fields, check_options, keywords_of
+from utility.errors import ConfigError
+from utility.training.fields import check_fields, check_name, check_options, keywords_of
 
+from .losses import Criterion
 from .models.conditioned import UTMOS, AlignNet
 from .models.ld_net import LDNet
 from .models.mb_net import MBNet
@@ -49,8 +50,7 @@ def build_predictor(
     Raises:
         UnknownNameError, ConfigError: another model, or options that it does not have.
     """
-    if model_type not in PREDICTORS:
-        raise UnknownNameError("model_type", str(model_type), PREDICTORS)
+    check_name("model_type", model_type, PREDICTORS)
     make = PREDICTORS[model_type]
     own = make.func if isinstance(make, partial) else make
     check_fields(params, keywords_of(own, besides=OF_THE_DATA), source=source)
@@ -62,6 +62,50 @@ def build_predictor(
             source,
         )
     return make(**{name: value for name, value in data.items() if name in keywords_of(own)}, **params)
+
+
+def heads_of(model_type: str, params: Mapping[str, Any]) -> dict[str, str | None]:
+    """The heads of a predictor, by the list of losses that trains each: None for scores, for classes the option with their distance."""
+    mean, listener, classes = "mean_score_criterions", "listener_score_criterions", "categorical_head_criterions"
+    if model_type == "MBNet":
+        return {mean: None, listener: None}
+    if uses_listeners(model_type, params):
+        return {listener: None, **({mean: None} if params.get("use_mean_net") else {})}
+    step = "mean_net_output_step" if params.get("mean_net_output_type") == "categorical" else None
+    return {mean: step, **({classes: "categorical_head_output_step"} if params.get("use_additional_categorical_head") else {})}
+
+
+def check_heads(model_type: str, params: Mapping[str, Any], step: float, criterions: Mapping[str, Criterion], source: str) -> None:
+    """Compares the heads of a predictor with the losses of a config: what is trained on nothing answers anything.
+
+    Args:
+        step: distance of the scores that classes are trained to stand for.
+        source: the section of all losses and models, for messages.
+
+    Raises:
+        UnknownNameError: another model.
+        ConfigError: all faults.
+    """
+    check_name("model_type", model_type, PREDICTORS)
+    heads, faults = heads_of(model_type, params), []
+    for name, criterion in criterions.items():
+        if bool(criterion) and name not in heads:
+            faults.append(f"lossrc.{name} has a loss, and {model_type} has no head for it with these model_params")
+        elif name in heads:
+            faults += _misfits(f"lossrc.{name}", criterion, model_type, heads[name])
+    for option in filter(None, heads.values()):
+        if (own := params.get(option, signature(SSLMOS).parameters[option].default)) != step:
+            faults.append(f"modelrc.categorical_step is {step:g} and {option} {own}: both must be the distance of the classes' scores")
+    if faults:
+        raise ConfigError(faults, source)
+
+
+def _misfits(name: str, criterion: Criterion, model_type: str, classes: str | None) -> list[str]:
+    if not criterion:
+        return [f"{name} is empty, and without a loss a head of {model_type} would stay untrained"]
+    if criterion.of_classes() != {classes is not None}:
+        return [f"{name} must be CategoricalLoss for a categorical head" if classes else f"{name} has CategoricalLoss for a head of scores"]
+    return []
 
 
 def uses_listeners(model_type: str, params: Mapping[str, Any]) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from downstream.blocks.corpus_task import SOURCE
 from utility.errors import CheckpointError, ConfigError
 from utility.experiment import checkpoint as files
-from utility.training.fields import check_fields
+from utility.training.fields import check_fields, check_lists, check_texts
 
 BEST = "checkpoint-best.pkl"
 UPSTREAM = "ssl_model"
@@ -53,6 +53,8 @@ def begin_with_parts(init: Mapping[str, Any], upstream: nn.Module, model: nn.Mod
         ConfigError: another field.
     """
     check_fields(init, ("checkpoint", "modules"), ("checkpoint", "modules"), source=INIT)
+    check_texts(init, ("checkpoint",), source=INIT)
+    check_lists(init, ("modules",), source=INIT)
     state = files.load(Path(init["checkpoint"]))
     for name in init["modules"]:
         if name == UPSTREAM:

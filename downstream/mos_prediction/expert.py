@@ -17,7 +17,7 @@ from utility.errors import ConfigError
 
 from . import work
 from .audio import load, segments
-from .build import build_predictor, check_scale, uses_domains, uses_listeners, uses_text
+from .build import build_predictor, check_heads, check_scale, uses_domains, uses_listeners, uses_text
 from .checkpoints import BEST, begin_with_parts, keep_best, name_of
 from .dataset import SEGMENTS, RatingDataset, Vocabularies
 from .losses import Criterion, class_of
@@ -54,17 +54,19 @@ class DownstreamExpert(CorpusTask):
         selection = self.settings.selection
         self.ranking = Ranking(selection.keep_nbest_models, selection.patience, selection.order)
         self.criterions = nn.ModuleDict({name: Criterion(own, f"{SOURCE}.lossrc.{name}") for name, own in self.settings.losses.items()})
-        if self.settings.model_type == "LDNet":
+        if self.settings.model.model_type == "LDNet":
             self.length_rule = "own"
-        self.in_segments = self.settings.model_type == "MBNet"
+        self.in_segments = self.settings.model.model_type == "MBNet"
         if self.in_segments:
             self.pieces = self.heard
         self.vocabularies, self.scale = Vocabularies(), (1.0, 5.0)
         if self._training:
+            model = self.settings.model
+            check_heads(model.model_type, model.params, model.categorical_step, self.criterions, SOURCE)
             self.read_ahead()
             self._learn_vocabularies()
         self.model = self._build()
-        self.normalization = nn.BatchNorm1d(upstream_dim, affine=False) if self.settings.normalize_features else None
+        self.normalization = nn.BatchNorm1d(upstream_dim, affine=False) if self.settings.model.normalize_features else None
         self.register_load_state_dict_pre_hook(_take_vocabularies)
 
     def read_corpus(self, split: str) -> list[Rating]:
@@ -74,14 +76,15 @@ class DownstreamExpert(CorpusTask):
         if self.datarc.get("vcc2018_file_path") or split not in ("train", "dev"):
             return read_2018(*self.needed("vcc2018_file_path"), split, f"{self.datarc_source}.vcc2018_file_path")
         given = self.datarc.get(f"{split}_csv")
-        paths = [given] if isinstance(given, str) else list(given or ())
+        paths = [given] if given and isinstance(given, str) else list(given or ())
         if not paths:
             raise ConfigError(f"field '{split}_csv' is missing: a csv file, or a list of them", self.datarc_source)
         return read_tables(paths, f"{self.datarc_source}.{split}_csv")
 
     def _learn_vocabularies(self) -> None:
         """Listeners, number of data sets and range of scores of the training split."""
-        own, (kind, params) = self.corpus_of(self.train_split), (self.settings.model_type, self.settings.model_params)
+        own, model = self.corpus_of(self.train_split), self.settings.model
+        kind, params = model.model_type, model.params
         listeners = listeners_of(own, f"{self.datarc_source}.train_csv") if uses_listeners(kind, params) else None
         domains = None
         if uses_domains(params):
@@ -89,21 +92,21 @@ class DownstreamExpert(CorpusTask):
                 raise ConfigError(
                     f"the sample {nameless.sample} has no domain_idx, which this predictor needs", f"{self.datarc_source}.train_csv"
                 )
-            domains = self.settings.num_domains or 1 + max(rating.domain for rating in own)
-        self.vocabularies = Vocabularies(listeners, domains, self.settings.symbols if uses_text(kind, params) else "")
+            domains = model.num_domains or 1 + max(rating.domain for rating in own)
+        self.vocabularies = Vocabularies(listeners, domains, (model.symbols or "") if uses_text(kind, params) else "")
         scores = [rating.score for rating in own]
         self.scale = (min(scores), max(scores))
-        check_scale(kind, params, self.settings.categorical_step, self.scale, f"{self.datarc_source}.train_csv")
+        check_scale(kind, params, model.categorical_step, self.scale, f"{self.datarc_source}.train_csv")
 
     def _build(self) -> nn.Module:
         known = self.vocabularies
         listeners = None if known.listeners is None else len(known.listeners) + 1
         where = f"{SOURCE}.modelrc.model_params"
-        settings = self.settings
-        if not self._training and uses_listeners(settings.model_type, settings.model_params) and listeners is None:
+        kind, params = self.settings.model.model_type, self.settings.model.params
+        if not self._training and uses_listeners(kind, params) and listeners is None:
             listeners = 1  # until the checkpoint says it
-        domains = known.domains or (1 if uses_domains(settings.model_params) else None)
-        return build_predictor(settings.model_type, settings.model_params, self.upstream_dim, listeners, domains, where)
+        domains = known.domains or (1 if uses_domains(params) else None)
+        return build_predictor(kind, params, self.upstream_dim, listeners, domains, where)
 
     def get_extra_state(self) -> dict[str, Any]:
         """Vocabularies, range of scores and the ranking of checkpoints, as plain data."""
@@ -131,8 +134,8 @@ class DownstreamExpert(CorpusTask):
 
     def begin_with(self, upstream: nn.Module) -> None:
         """Parts of another training's weights (``modelrc.init``), as two-stage training on several data sets takes them."""
-        if self.settings.init:
-            begin_with_parts(self.settings.init, upstream, self.model)
+        if self.settings.model.init:
+            begin_with_parts(self.settings.model.init, upstream, self.model)
 
     def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
         """Batches of ``(wavs, ratings, counts)``: ratings in random order (train), or each sample once in order."""
@@ -145,7 +148,7 @@ class DownstreamExpert(CorpusTask):
     def _padding(self, training: bool) -> str:
         if self.in_segments:
             return SEGMENTS
-        return self.settings.data.padding_mode if self.settings.model_type == "LDNet" and training else "none"
+        return self.settings.data.padding_mode if self.settings.model.model_type == "LDNet" and training else "none"
 
     def rows_of(self, split: str) -> list[Rating]:
         """What a split consists of: its samples, or in training its ratings where the config wants them."""
@@ -184,12 +187,12 @@ class DownstreamExpert(CorpusTask):
         own = torch.tensor([rating.score for rating in ratings], device=x.device)
         total = x.new_zeros(())
         if frames.mean is not None:
-            target = class_of(mean, self.settings.categorical_step) if frames.mean.dim() == 3 else mean
+            target = class_of(mean, self.settings.model.categorical_step) if frames.mean.dim() == 3 else mean
             total = total + self.criterions["mean_score_criterions"](frames.mean.float(), target, lengths, frames.log_variance)
         if frames.listener is not None:
             total = total + self.criterions["listener_score_criterions"](frames.listener.float(), own, lengths)
         if frames.classes is not None:
-            classes = class_of(mean, self.settings.categorical_step)
+            classes = class_of(mean, self.settings.model.categorical_step)
             total = total + self.criterions["categorical_head_criterions"](frames.classes.float(), classes, lengths)
         return total
 

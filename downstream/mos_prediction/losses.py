@@ -8,17 +8,26 @@ and its masked losses work for two kinds of predictions only.)
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from utility.errors import ConfigError, UnknownNameError
-from utility.training.fields import check_fields, keywords_of
+from utility.errors import ConfigError
+from utility.training.fields import check_fields, check_name, check_options, keywords_of
 
-FIELDS = ("criterion_type", "criterion_weight", "criterion_params")
 LAPLACE_FLOOR = 1e-6
+
+
+@dataclass(frozen=True)
+class _Section:
+    """A loss of a config."""
+
+    criterion_type: str
+    criterion_weight: float = 1.0
+    criterion_params: Mapping[str, Any] | None = None
 
 
 class ScalarLoss(nn.Module):
@@ -69,6 +78,8 @@ class LaplaceNLLLoss(nn.Module):
 
 class CategoricalLoss(nn.Module):
     """Cross entropy of the logits (B, T, C) of each frame with the class (B,) of its utterance."""
+
+    of_classes = True
 
     def __init__(self, masked_loss: bool = False):
         super().__init__()
@@ -127,18 +138,26 @@ class Criterion(nn.Module):
     def __init__(self, sections: Sequence[Mapping[str, Any]] | None, source: str):
         super().__init__()
         self.losses, self.weights = nn.ModuleList(), []
+        if sections is not None and not isinstance(sections, list | tuple):
+            raise ConfigError(f"must be a list of losses, not {sections!r}", source)
         for number, section in enumerate(sections or ()):
             place = f"{source}[{number}]"
-            check_fields(section, FIELDS, ("criterion_type",), source=place)
-            if (kind := section["criterion_type"]) not in CRITERIONS:
-                raise UnknownNameError(f"{place}.criterion_type", str(kind), CRITERIONS)
-            params = section.get("criterion_params") or {}
-            check_fields(params, keywords_of(CRITERIONS[kind]), source=f"{place}.criterion_params")
-            self.losses.append(CRITERIONS[kind](**params))
-            self.weights.append(float(section.get("criterion_weight", 1.0)))
+            check_fields(section, keywords_of(_Section), ("criterion_type",), source=place)
+            check_name(f"{place}.criterion_type", section["criterion_type"], CRITERIONS)
+            check_options(_Section, section, source=place)
+            kind, params = CRITERIONS[section["criterion_type"]], section.get("criterion_params") or {}
+            check_fields(params, keywords_of(kind), source=f"{place}.criterion_params")
+            check_options(kind, params, source=f"{place}.criterion_params")
+            self.losses.append(kind(**params))
+            self.weights.append(section.get("criterion_weight", 1.0))
 
     def __bool__(self) -> bool:
+        """Whether there is any."""
         return len(self.losses) > 0
+
+    def of_classes(self) -> set[bool]:
+        """Whether the losses are of classes or of scores: one of them, both, or nothing."""
+        return {getattr(loss, "of_classes", False) for loss in self.losses}
 
     def forward(self, scores: Tensor, targets: Tensor, lengths: Tensor | None = None, log_variance: Tensor | None = None) -> Tensor:
         """(B, T) scores or (B, T, C) logits, (B,) targets -> scalar."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -9,10 +10,11 @@ from typing import Any
 from downstream.blocks.corpus_task import SOURCE
 from utility.errors import ConfigError, UnknownNameError
 from utility.metrics.mos import KEYS
-from utility.training.fields import Count, CountFromZero, NotNegative, check_fields, check_flags, check_options, check_sections
+from utility.training.fields import Count, CountFromZero, NotNegative, check_fields, check_lists, check_options, check_sections
 
 from .dataset import PADDINGS
 from .neighbours import WEIGHTINGS, K
+from .ranking import ORDERS
 
 NP_MODES = ("naive_knn", "domain_id_knn_1", "fusion")
 LOSSES = ("mean_score_criterions", "listener_score_criterions", "categorical_head_criterions")
@@ -42,6 +44,33 @@ class Data:
     mean_listener: bool = True
     padding_mode: str = "repetitive"
     max_seconds: float | None = 10.0
+
+
+@dataclass(frozen=True)
+class Model:
+    """``modelrc``.
+
+    Args:
+        model_type, model_params: see :mod:`.build`.
+        num_domains: data sets of a pool; None: as many as the training data names.
+        symbols: of phoneme strings, the first one for padding.
+        categorical_step: distance of the scores that classes stand for.
+        init: parts of another training's weights, see :func:`.checkpoints.begin_with_parts`.
+        normalize_features: by their mean and variance over training.
+    """
+
+    model_type: str
+    model_params: Mapping[str, Any] | None = None
+    num_domains: Count | None = None
+    symbols: str | None = None
+    categorical_step: float = 0.25
+    init: Mapping[str, Any] | None = None
+    normalize_features: bool = False
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """``model_params``, {} for none."""
+        return self.model_params or {}
 
 
 @dataclass(frozen=True)
@@ -125,13 +154,7 @@ class Settings:
     """All sections."""
 
     data: Data
-    model_type: str
-    model_params: Mapping[str, Any]
-    num_domains: int | None
-    symbols: str
-    categorical_step: float
-    init: Mapping[str, Any] | None
-    normalize_features: bool
+    model: Model
     losses: Mapping[str, Sequence[Mapping[str, Any]] | None]
     selection: Selection
     inference: Inference
@@ -141,16 +164,9 @@ class Settings:
     @classmethod
     def of(cls, given: Mapping[str, Any]) -> Settings:
         """From a checked config."""
-        model = given["modelrc"]
         return cls(
             Data(**given["datarc"]),
-            model["model_type"],
-            model.get("model_params") or {},
-            model.get("num_domains"),
-            model.get("symbols") or "",
-            float(model.get("categorical_step", 0.25)),
-            model.get("init"),
-            bool(model.get("normalize_features", False)),
+            Model(**given["modelrc"]),
             {name: given["lossrc"].get(name) for name in LOSSES},
             Selection(**(given.get("selection") or {})),
             Inference(**_filled(given.get("inference"))),
@@ -159,9 +175,15 @@ class Settings:
         )
 
 
-SECTIONS = {"datarc": Data, "selection": Selection, "inference": Inference, "datastore": Store, "stacking": Stacking}
+SECTIONS = {
+    "datarc": Data,
+    "modelrc": Model,
+    "selection": Selection,
+    "inference": Inference,
+    "datastore": Store,
+    "stacking": Stacking,
+}
 OF_WORK = ("inference", "datastore", "stacking")
-MODEL_FIELDS = ("model_type", "model_params", "num_domains", "symbols", "categorical_step", "init", "normalize_features")
 
 
 def check_config(given: Mapping[str, Any]) -> None:
@@ -170,31 +192,39 @@ def check_config(given: Mapping[str, Any]) -> None:
     Raises:
         ConfigError, UnknownNameError: unknown or impossible fields.
     """
-    names = (*SECTIONS, "modelrc", "lossrc")
+    names = (*SECTIONS, "lossrc")
     check_fields(given, names, ("datarc", "modelrc", "lossrc"), source=SOURCE)
     check_sections(given, names, source=SOURCE, null=("selection", *OF_WORK))
     for name, section in SECTIONS.items():
         own = _filled(given.get(name)) if name in OF_WORK else given.get(name) or {}
-        check_fields(own, [f.name for f in fields(section)], source=f"{SOURCE}.{name}")
+        required = ("model_type",) if section is Model else ()
+        check_fields(own, [f.name for f in fields(section)], required, source=f"{SOURCE}.{name}")
         check_options(section, own, source=f"{SOURCE}.{name}")
-    check_fields(given["modelrc"], MODEL_FIELDS, ("model_type",), source=f"{SOURCE}.modelrc")
-    check_flags(given["modelrc"], ("normalize_features",), source=f"{SOURCE}.modelrc")
     check_fields(given["lossrc"], LOSSES, source=f"{SOURCE}.lossrc")
-    selection, inference = Selection(**(given.get("selection") or {})), Inference(**_filled(given.get("inference")))
+    check_lists(given["datarc"], ("train_csv", "dev_csv"), source=f"{SOURCE}.datarc", alone=True)
+    data, model, selection = Data(**given["datarc"]), Model(**given["modelrc"]), Selection(**(given.get("selection") or {}))
+    inference = Inference(**_filled(given.get("inference")))
     _known(f"{SOURCE}.selection.key", selection.key, KEYS)
-    _known(f"{SOURCE}.datarc.padding_mode", Data(**given["datarc"]).padding_mode, PADDINGS)
+    _known(f"{SOURCE}.selection.order", selection.order, ORDERS)
+    _known(f"{SOURCE}.datarc.padding_mode", data.padding_mode, PADDINGS)
     _known(f"{SOURCE}.inference.weighting", inference.weighting, WEIGHTINGS)
     if inference.np_inference_mode is not None:
         _known(f"{SOURCE}.inference.np_inference_mode", inference.np_inference_mode, NP_MODES)
     if bool(inference.np_inference_mode) + inference.model_averaging + bool(inference.meta_model) > 1:
         raise ConfigError("np_inference_mode, model_averaging and meta_model exclude each other", f"{SOURCE}.inference")
-    if not inference.temperature > 0:
-        raise ConfigError(f"temperature must be above 0, not {inference.temperature}", f"{SOURCE}.inference")
+    _above_zero(f"{SOURCE}.inference", "temperature", inference.temperature)
+    _above_zero(f"{SOURCE}.datarc", "max_seconds", 1 if data.max_seconds is None else data.max_seconds)
+    _above_zero(f"{SOURCE}.modelrc", "categorical_step", model.categorical_step)
 
 
 def _known(what: str, value: str, valid: Any) -> None:
     if value not in valid:
         raise UnknownNameError(what, str(value), valid)
+
+
+def _above_zero(source: str, name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise ConfigError(f"{name} must be above 0 and finite, not {value}", source)
 
 
 def _filled(section: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from utility.errors import ConfigError
+from utility.training.fields import Count
 
 from .parts import Answer, Conditions, FrameScores, Projection, beside, last_index, over_frames
 
@@ -44,14 +45,14 @@ class LDNet(nn.Module):
     def __init__(
         self,
         num_listeners: int,
-        listener_emb_dim: int = 128,
+        listener_emb_dim: Count = 128,
         activation: str = "ReLU",
         encoder_bneck_configs: Sequence[Sequence] = BLOCKS,
-        encoder_output_dim: int = 256,
-        decoder_dnn_dim: int = 64,
+        encoder_output_dim: Count = 256,
+        decoder_dnn_dim: Count = 64,
         range_clipping: bool = True,
         use_mean_net: bool = False,
-        mean_net_dnn_dim: int = 64,
+        mean_net_dnn_dim: Count = 64,
         mean_net_range_clipping: bool = True,
     ):
         super().__init__()
@@ -80,7 +81,7 @@ class Encoder(nn.Module):
 
     def __init__(self, blocks: Sequence[Sequence], output_dim: int):
         super().__init__()
-        if not blocks or any(len(block) != 8 or block[5] not in NONLINEARITIES for block in blocks):
+        if not blocks or not all(map(_is_block, blocks)):
             raise ConfigError("encoder_bneck_configs must hold lists of eight, such as [16, 3, 72, 24, False, RE, 3, 1]", "model_params")
         first, last = _convolution(1, _rounded(blocks[0][0]), 3, 3, 1, 1, nn.Hardswish), _rounded(blocks[-1][3])
         self.features = nn.Sequential(first, *map(_Block, blocks), _convolution(last, output_dim, 1, 1, 1, 1, nn.Hardswish))
@@ -93,6 +94,14 @@ class Encoder(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         x = self.features(x[:, None])
         return adaptive_avg_pool2d(x, (x.size(2), 1))[..., 0].transpose(1, 2)
+
+
+def _is_block(config: Sequence) -> bool:
+    """Whether a list may describe a block: whole numbers above 0, save whether it squeezes and its nonlinearity."""
+    if not isinstance(config, list | tuple) or len(config) != 8 or config[5] not in list(NONLINEARITIES):
+        return False
+    counts = [own for place, own in enumerate(config) if place not in (4, 5)]
+    return isinstance(config[4], bool) and all(type(own) is int and own > 0 for own in counts)
 
 
 class _Block(nn.Module):

@@ -7,6 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from utility.training.fields import Count
+
 from .parts import Answer, Conditions, FrameScores, over_frames
 
 
@@ -21,7 +23,9 @@ class MBNet(nn.Module):
         attention_pooling: weigh the frames of a segment; otherwise each frame is scored and the mean taken.
     """
 
-    def __init__(self, input_dim: int, num_listeners: int, projector_dim: int = 256, clipping: bool = True, attention_pooling: bool = True):
+    def __init__(
+        self, input_dim: int, num_listeners: int, projector_dim: Count = 256, clipping: bool = True, attention_pooling: bool = True
+    ):
         super().__init__()
         self.connector = nn.Linear(input_dim, projector_dim)
         self.listener_embeddings = nn.Embedding(num_listeners, projector_dim)

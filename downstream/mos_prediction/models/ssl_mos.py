@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from utility.training.fields import Count
+
 from .parts import Answer, Conditions, FrameScores, Projection, over_frames
 
 
@@ -24,13 +26,13 @@ class SSLMOS(nn.Module):
     def __init__(
         self,
         input_dim: int,
-        mean_net_dnn_dim: int = 64,
+        mean_net_dnn_dim: Count = 64,
         mean_net_output_type: str = "scalar",
-        mean_net_output_dim: int = 5,
+        mean_net_output_dim: Count = 5,
         mean_net_output_step: float = 0.25,
         mean_net_range_clipping: bool = True,
         use_additional_categorical_head: bool = False,
-        categorical_head_output_dim: int = 17,
+        categorical_head_output_dim: Count = 17,
         categorical_head_output_step: float = 0.25,
         uncertain: bool = False,
     ):

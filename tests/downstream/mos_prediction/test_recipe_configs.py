@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from downstream.mos_prediction.build import build_predictor
+from downstream.mos_prediction.build import build_predictor, check_heads
 from downstream.mos_prediction.losses import Criterion
 from downstream.mos_prediction.recipes.commands import upstream_options
 from downstream.mos_prediction.settings import Settings, check_config
@@ -26,11 +26,12 @@ def test_it_builds(path: Path):
     config["downstream_expert"]["datarc"] |= {"train_csv": "a.csv", "dev_csv": "b.csv"}
     check_config(config["downstream_expert"])
     settings = Settings.of(config["downstream_expert"])
-    assert [Criterion(own, name) for name, own in settings.losses.items() if own]
+    criterions = {name: Criterion(own, name) for name, own in settings.losses.items()}
+    check_heads(settings.model.model_type, settings.model.params, settings.model.categorical_step, criterions, str(path))
     name = upstream_options(given)[1]
     width = WIDTHS.get(name, 1024)
     assert given["model_params"].get("ssl_model_output_dim", 257) == width
-    model = build_predictor(settings.model_type, settings.model_params, width, 5, 7, str(path))
+    model = build_predictor(settings.model.model_type, settings.model.params, width, 5, 7, str(path))
     assert set(given.get("init-mods", ())) - {"ssl_model"} <= {name for name, _ in model.named_children()}
     assert config["optimizer"]["lr"] > 0
     assert config["runner"]["gradient_clipping"] == 1
