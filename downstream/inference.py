@@ -1,19 +1,16 @@
-"""Answers for a user's own recordings, one JSON line each."""
+"""Answers for a user's own recordings."""
 
 from __future__ import annotations
 
-import json
 import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from downstream.answers import writer
 from downstream.interfaces import DownstreamBase
 from downstream.pipeline import Pipeline
 from utility.audio.io import find_audio, load_audio
@@ -25,13 +22,13 @@ log = logging.getLogger(__name__)
 
 
 def answer_all(pipeline: Pipeline, task: str, paths: list[str], output: str | None, seed: int) -> int:
-    """Runs the task's ``inference`` over files or pairs of files and writes a JSON line per answer.
+    """Runs the task's ``inference`` over files or pairs of files and writes what it answers.
 
     Args:
         pipeline: the models.
         task: name of the task, for messages.
         paths: what ``-t`` was given: files and folders, or a pair.
-        output: the file to write; None for stdout.
+        output: the file to write, see :func:`downstream.answers.writer`; None for stdout.
         seed: of the experiment.
 
     Returns:
@@ -43,7 +40,7 @@ def answer_all(pipeline: Pipeline, task: str, paths: list[str], output: str | No
     """
     items = _items(pipeline.downstream, task, paths)
     failed = unread = 0
-    with pipeline.evaluating(), _writer(output) as lines:
+    with pipeline.evaluating(), writer(output) as write:
         for files in tqdm(items, desc="inference", unit="file", dynamic_ncols=True, disable=len(items) < 2):
             wavs = None
             try:
@@ -53,8 +50,8 @@ def answer_all(pipeline: Pipeline, task: str, paths: list[str], output: str | No
                 log.error("%s", of_files(error, *files))
                 failed, unread = failed + 1, unread + (wavs is None)
                 continue
-            for line in answers:
-                print(json.dumps(line, ensure_ascii=False, default=_number), file=lines, flush=True)
+            for given in answers:
+                write(given)
     if failed:
         unused = "could be read but not used (too short for the upstream, or as said above)"
         reasons = ((unread, "could not be read"), (failed - unread, unused))
@@ -121,22 +118,3 @@ def answer(pipeline: Pipeline, files: tuple[Path, ...], wavs: list[Tensor], seed
 def _batches(task: Any, wavs: list[Tensor]) -> list[list[Tensor]]:
     """What is extracted at once: everything, or one by one the pieces into which a task cuts long recordings."""
     return [[piece] for wav in wavs for piece in task.pieces(wav)] if hasattr(task, "pieces") else [wavs]
-
-
-def _number(value: Any) -> Any:
-    """Tensors and numpy numbers as JSON."""
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    return str(value)
-
-
-@contextmanager
-def _writer(output: str | None) -> Iterator[TextIO]:
-    if output is None:
-        yield sys.stdout
-        return
-    try:
-        with Path(output).open("w", encoding="utf-8") as lines:
-            yield lines
-    except OSError as error:
-        raise UsageError(f"--output {output}: {error.strerror}") from error

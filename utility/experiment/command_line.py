@@ -101,7 +101,12 @@ _OPTIONS: dict[str, list[_Option]] = {
             "the split to evaluate; for inference audio files, folders, or the two members of a pair",
             {"nargs": "+", "metavar": "SPLIT_OR_PATH"},
         ),
-        _Option(("--output",), None, "inference: write the JSON lines into this file and not to stdout", {"metavar": "FILE"}),
+        _Option(
+            ("--output",),
+            None,
+            "inference: write to this file and not to stdout; .csv makes a table",
+            {"metavar": "FILE"},
+        ),
         _Option(
             ("-o", "--override"),
             None,
