@@ -109,12 +109,23 @@ def rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def correlations(systems: Sequence[str], truth: Sequence[float], answers: Sequence[float]) -> str:
-    """What is printed of a predictor."""
+def agreement(results: Path) -> dict[str, float]:
+    """The eight numbers of a predictor on the unseen set."""
+    found = rows(results / "results.csv")
+    return evaluated([row["system_id"] for row in found], *([float(row[key]) for row in found] for key in ("avg_score", "answer")))
+
+
+def evaluated(systems: Sequence[str], truth: Sequence[float], answers: Sequence[float]) -> dict[str, float]:
+    """The eight numbers of any answers."""
     from utility.metrics.mos import evaluate
 
-    found = evaluate(systems, truth, answers)
-    return "  ".join(f"{key} {found[key]:.3f}" for key in ("utt_LCC", "utt_SRCC", "utt_MSE", "sys_LCC", "sys_SRCC", "sys_MSE"))
+    return evaluate(systems, truth, answers)
+
+
+def show(name: str, numbers: dict[str, float]) -> None:
+    """A line."""
+    keys = ("utt_LCC", "utt_SRCC", "utt_MSE", "sys_LCC", "sys_SRCC", "sys_MSE")
+    print(f"  {name:16}", *(f"{key} {numbers[key]:.3f}" for key in keys), flush=True)
 
 
 def hidden(out: Path, name: str) -> dict[str, tuple[float, float]]:
@@ -160,13 +171,20 @@ def measure(out: Path, size: str, steps: int, seeds: Sequence[int]) -> None:
             name = f"seed {seed}, sets {'told apart' if domains else 'not told apart'}"
             print(f"{name}: trained in {time.monotonic() - start:.0f} s", flush=True)
             for mode in (None, "naive_knn"):
-                found = rows(scored(checkpoint, data, mode) / "results.csv")
-                columns = ([row["system_id"] for row in found], *([float(row[key]) for row in found] for key in ("avg_score", "answer")))
-                print(f"  {mode or 'net':18s} {correlations(*columns)}", flush=True)
-    slope, offset = noise_alone(out, data)
+                show(mode or "net", agreement(results := scored(checkpoint, data, mode)))
+    for name, numbers in bounds(out, data, results).items():
+        show(name, numbers)
+
+
+def bounds(out: Path, data: Path, results: Path) -> dict[str, dict[str, float]]:
+    """The numbers of a regression on the noise alone, and of the hidden quality."""
+    found, (slope, offset) = rows(results / "results.csv"), noise_alone(out, data)
     secret = [hidden(out, UNSEEN)[identity(row["wav_path"])] for row in found]
-    print(f"  {'noise alone':18s} {correlations(*columns[:2], [offset + slope * noise for noise, _ in secret])}")
-    print(f"  {'hidden quality':18s} {correlations(*columns[:2], [quality for _, quality in secret])}")
+    facts = [row["system_id"] for row in found], [float(row["avg_score"]) for row in found]
+    return {
+        "noise alone": evaluated(*facts, [offset + slope * noise for noise, _ in secret]),
+        "hidden quality": evaluated(*facts, [quality for _, quality in secret]),
+    }
 
 
 if __name__ == "__main__":
