@@ -23,6 +23,7 @@ import sys
 from collections.abc import Callable, Iterable
 
 EXIT_STATUS = 2
+INTERRUPTED = 130  # by Ctrl-C
 DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 MISTAKE_VARIABLE = "RUN_WHILE_MISTAKE"  # names a file that says to run_while.sh: the command ended with EXIT_STATUS
 
@@ -99,7 +100,7 @@ def of_files(error: DataError, *files: object) -> DataError:
 
 
 def program(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
-    """For the ``main`` of a program: a user's error, or one of the disk, becomes its sentence on stderr and exit status 2."""
+    """For the ``main`` of a program: a user's error, or one of the disk, becomes its sentence on stderr and status 2, Ctrl-C status 130."""
 
     @functools.wraps(main)
     def guarded(argv: list[str] | None = None) -> int:
@@ -109,6 +110,8 @@ def program(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
             print(error, file=sys.stderr)
         except OSError as error:
             print(sentence_of(error), file=sys.stderr)
+        except KeyboardInterrupt:
+            return INTERRUPTED
         return EXIT_STATUS
 
     return guarded

@@ -119,7 +119,8 @@ class AlignNet(Conditioned):
             return vectors
         if conditions.domains is None:
             raise DataError(
-                "this predictor is told the data set of an utterance: domain_idx of the table, or of config.downstream_expert.inference"
+                "this predictor is told the data set of an utterance, and here is none: domain_idx of the table, or of "
+                "config.downstream_expert.inference (--domain_idx of a recipe), or np_inference_mode domain_id_knn_1, which finds one"
             )
         return [*vectors, self.domain_embeddings(conditions.domains)]
 

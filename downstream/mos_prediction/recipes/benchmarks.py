@@ -13,34 +13,14 @@ from pathlib import Path
 from utility.errors import DataError, UsageError, program
 
 from ..preparation.recipe import Recipe
+from .commands import StageError
 from .data import download_data, prepare
+from .defaults import COMMON
 from .options import parse, stages, whole
 from .places import Run, check_mode, current_recipe, run_of, sibling
-from .training import SEARCH, infer, wishes_of
+from .training import infer, wishes_of
 
-DEFAULTS = {
-    "stage": "-1",
-    "stop_stage": "100",
-    "verbose": "1",
-    "n_gpus": "1",
-    "n_jobs": "16",
-    "seed": "1337",
-    "device": "",
-    "conf": "",
-    "tag": "",
-    "checkpoint": "",
-    "db_root": "",
-    "datadir": "",
-    "exp_root": "exp",
-    "target_sampling_rate": "16000",
-    "domain_idx": "",
-    "np_inference_mode": "",
-    "datastore_path": "",
-    "model_averaging": "False",
-    "use_stacking": "False",
-    "meta_model_checkpoint": "",
-    **SEARCH,
-}
+DEFAULTS = {**COMMON, "np_inference_mode": ""}
 HELP = f"run_<set>_test.sh --stage N --stop_stage N [options]\n{__doc__}\nOptions and their defaults:"
 # As the second MOS-Bench orders them; vmc23, the first one's form of three of them, is not part of "all".
 ALL = (
@@ -80,7 +60,7 @@ def _stage(stage: int, recipe: Recipe, options: Mapping[str, str], average: bool
     elif stage == 3:
         if options["np_inference_mode"]:
             _infer_all(recipe, options, check_mode(options["np_inference_mode"]))
-        elif int(options["stop_stage"]) == 3:  # asked for, not merely passed on the way to stage 100
+        elif whole(options, "stop_stage") == 3:  # asked for, not merely passed on the way to stage 100
             raise UsageError("stage 3 needs --np_inference_mode naive_knn, domain_id_knn_1 or fusion")
 
 
@@ -150,12 +130,24 @@ def _run_all(words: Sequence[str]) -> int:
     ready = [r for r in recipes if all((_data(r, options) / f"{s.name}.csv").is_file() for s in r.sets.values() if s.result)]
     if not ready:
         raise DataError("no test set is prepared; get_all_benchmarks.sh --stage -1 --stop_stage 0 does it")
-    for recipe in ready:
-        _infer_all(recipe, options, mode)
+    failed = [recipe.name for recipe in ready if not _scored(recipe, options, mode)]
     if left := [recipe.name for recipe in recipes if recipe not in ready]:
         print(f"left out, since they are not prepared: {', '.join(left)}", file=sys.stderr)
-    print_summary(run.results(ALL[0], mode).parent)
+    if len(failed) < len(ready):
+        print_summary(run.results(ALL[0], mode).parent)
+    if failed:
+        raise DataError(f"{len(failed)} of {len(ready)} test sets have no scores, as said above: {', '.join(failed)}")
     return 0
+
+
+def _scored(recipe: Recipe, options: Mapping[str, str], mode: str) -> bool:
+    """Whether inference on a set came to its end; where it did not, the other sets are worth having."""
+    try:
+        _infer_all(recipe, options, mode)
+    except StageError as error:
+        print(f"{recipe.name}: {error}", file=sys.stderr)
+        return False
+    return True
 
 
 if __name__ == "__main__":

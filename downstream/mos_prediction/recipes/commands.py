@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from utility.errors import ConfigError, ToolkitError
+from utility.errors import ConfigError, ToolkitError, UsageError
 from utility.experiment.config import load_config
+
+from .options import whole
 
 ENTRY = Path(__file__).resolve().parents[3] / "run_downstream.py"
 EXPERT = "config.downstream_expert"
@@ -72,13 +76,31 @@ def call(arguments: Sequence[object], options: Mapping[str, str]) -> None:
 
     Raises:
         StageError: it ended with an error.
+        SystemExit: it was ended by a signal, which ends all.
     """
-    gpus = int(options.get("n_gpus") or 1)
-    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(gpus)] if gpus > 1 and "train" in arguments else []
+    gpus = whole(options, "n_gpus") if options.get("n_gpus") else 1
+    if gpus < 1:
+        raise UsageError(f"--n_gpus must be 1 or more, not {gpus}")
+    launcher = ["-m", "torch.distributed.run", "--nproc_per_node", str(gpus)] if gpus > 1 and list(arguments[:2]) == ["-m", "train"] else []
     device = ["--device", options["device"]] if options.get("device") else []
     line = [sys.executable, *launcher, str(ENTRY), *map(str, arguments), *device]
-    print("+ " + " ".join(line[1:]), file=sys.stderr, flush=True)
-    environment = {"PYTHONIOENCODING": "UTF-8", "MPLBACKEND": "Agg", **os.environ}
-    status = subprocess.run(line, check=False, env=environment).returncode
+    print("+ " + shlex.join(line[1:]), file=sys.stderr, flush=True)
+    status = status_of(line, {"PYTHONIOENCODING": "UTF-8", "MPLBACKEND": "Agg", **os.environ})
+    if status < 0 or status > 128:
+        raise SystemExit(128 - status if status < 0 else status)
     if status:
         raise StageError(f"run_downstream.py ended with status {status}")
+
+
+def status_of(line: Sequence[str], environment: Mapping[str, str]) -> int:
+    """Runs a program to its end, whatever signals come: Ctrl-C reaches it by itself, SIGTERM is handed on, and it needs time to save."""
+    with subprocess.Popen(line, env=environment) as process:
+        before = signal.signal(signal.SIGTERM, lambda number, frame: process.send_signal(number))
+        try:
+            while True:
+                try:
+                    return process.wait()
+                except KeyboardInterrupt:
+                    continue
+        finally:
+            signal.signal(signal.SIGTERM, before)

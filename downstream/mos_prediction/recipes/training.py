@@ -17,38 +17,21 @@ from ..preparation.recipe import Recipe
 from ..preparation.rows import Wishes
 from . import commands
 from .data import download_data, prepare
-from .options import parse, real, stages, true, whole
+from .defaults import COMMON, search
+from .options import parse, stages, true, whole
 from .places import Run, current_recipe, run_of
 from .published import fetch_published
 
-SEARCH = {"k": "", "temperature": "", "weighting": "", "bootstrap": ""}
 DEFAULTS = {
-    "stage": "-1",
-    "stop_stage": "100",
-    "verbose": "1",
-    "n_gpus": "1",
-    "n_jobs": "16",
-    "seed": "1337",
-    "device": "",
-    "conf": "",
+    **COMMON,
     "meta_model_conf": "conf/stacking_ridge.yaml",
-    "tag": "",
     "resume": "",
     "pretrained_model_checkpoint": "",
     "db_root": "downloads",
     "datadir": "data",
-    "exp_root": "exp",
-    "target_sampling_rate": "16000",
     "num_total_samples": "",
-    "domain_idx": "",
     "use_domain_idx": "False",
-    "datastore_path": "",
     "test_sets": "",
-    "checkpoint": "",
-    "model_averaging": "False",
-    "use_stacking": "False",
-    "meta_model_checkpoint": "",
-    **SEARCH,
 }
 HELP = f"run.sh --stage N --stop_stage N [options]\n{__doc__}\nOptions and their defaults:"
 
@@ -155,13 +138,6 @@ def _infer(recipe: Recipe, options: Mapping[str, str]) -> None:
             raise UnknownNameError(f"test set of {table.parent}", name, there)
         _there(table)
         infer(run, str(table), name, options)
-
-
-def search(options: Mapping[str, str]) -> dict[str, object]:
-    """What the options of a script say of neighbours and of confidence intervals; what they leave open is the task's default."""
-    kinds = {"k": whole, "bootstrap": whole, "temperature": real}
-    given = {name: kind(options, name) for name, kind in kinds.items() if options[name]}
-    return {f"inference.{name}": value for name, value in {**given, "weighting": options["weighting"]}.items()}
 
 
 def infer(

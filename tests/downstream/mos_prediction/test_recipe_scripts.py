@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -152,6 +156,75 @@ def test_the_domain_is_that_of_the_pool(calls, tmp_path, monkeypatch):
     monkeypatch.chdir(EGS / "bvcc")
     benchmarks.main(words)
     assert "inference.domain_idx" not in fields(calls[2])
+
+
+def test_all_sets_are_scored_though_one_cannot_be(calls, tmp_path, monkeypatch, capsys):
+    given = checkpoint(tmp_path / "exp/a")
+    for name in ("bvcc_test", "singmos_test"):
+        results = given.parent / "results/checkpoint-best" / name
+        results.mkdir(parents=True)
+        (results / "results.csv").write_text("system_id,avg_score,answer\ns,1,2\nt,2,3\n")
+
+    def call(arguments, options):
+        calls.append(list(map(str, arguments)))
+        if len(calls) == 1:
+            raise commands.StageError("run_downstream.py ended with status 2")
+
+    monkeypatch.setattr(commands, "call", call)
+    for path in tmp_path.glob("*.csv"):
+        if path.stem not in ("bvcc_test", "singmos_test"):
+            path.unlink()
+    assert benchmarks.main(["run_all_bencmarks", "--checkpoint", str(given), *places(tmp_path)]) == 2
+    assert len(calls) == 2
+    captured = capsys.readouterr()
+    assert "headline: mean SRCC of 2 sets" in captured.out
+    assert "1 of 2 test sets have no scores, as said above: bvcc" in captured.err
+
+
+@pytest.mark.parametrize(("gpus", "sentence"), [("two", "must be a whole number, not 'two'"), ("0", "must be 1 or more, not 0")])
+def test_a_wrong_number_of_processes_is_one_sentence(gpus, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        commands.call(["-m", "train"], {"n_gpus": gpus})
+
+
+def test_training_alone_has_several_processes(monkeypatch):
+    lines = []
+    monkeypatch.setattr(commands, "status_of", lambda line, environment: lines.append(line) or 0)
+    commands.call(["-m", "train"], {"n_gpus": "2", "device": "cpu"})
+    commands.call(["-m", "evaluate", "-e", "train"], {"n_gpus": "2", "device": ""})
+    assert lines[0][1:5] == ["-m", "torch.distributed.run", "--nproc_per_node", "2"]
+    assert lines[0][-2:] == ["--device", "cpu"]
+    assert lines[1][1] == str(commands.ENTRY)
+
+
+SLOW_TO_STOP = """
+import signal, sys, time
+def save(number, frame):
+    time.sleep(1)
+    print("saved", flush=True)
+    sys.exit(128 + number)
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, save)
+print("ready", flush=True)
+time.sleep(60)
+"""
+CALLER = """
+import os, sys
+from downstream.mos_prediction.recipes import commands
+commands.ENTRY = sys.argv[1]
+commands.call(["-m", "train"], {})
+"""
+
+
+@pytest.mark.parametrize(("number", "whole_group"), [(signal.SIGINT, True), (signal.SIGTERM, False)])
+def test_a_called_program_has_time_to_save(number, whole_group, tmp_path, repo):
+    (tmp_path / "slow.py").write_text(SLOW_TO_STOP)
+    line = [sys.executable, "-c", CALLER, str(tmp_path / "slow.py")]
+    with subprocess.Popen(line, cwd=repo, stdout=subprocess.PIPE, text=True, start_new_session=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        (os.killpg if whole_group else os.kill)(process.pid, number)
+        assert process.stdout.read() == "saved\n"
+        assert process.wait() == 128 + number
 
 
 def test_sets_of_the_second_benchmark_are_all_known():
