@@ -13,6 +13,7 @@ from downstream.audio_generation.models.s4_layer import S4Block
 from downstream.audio_generation.models.s4d_kernel import S4dKernel
 from downstream.audio_generation.models.sashimi import Sashimi
 from utility.errors import ConfigError, DataError, UnknownNameError
+from utility.features.threads import use_threads
 
 
 @pytest.fixture(autouse=True)
@@ -31,20 +32,51 @@ def example(pairs=3, heads=5, poles=4):
     return v, torch.complex(-torch.rand(heads, poles).double() - 0.1, torch.randn(heads, poles).double())
 
 
-@pytest.mark.parametrize("block", [1, 20, 1 << 16])
-def test_sums_over_poles(monkeypatch, block):
-    monkeypatch.setattr(cauchy, "CPU_BLOCK", block)
+@pytest.mark.parametrize("length", [13, 700])
+def test_sums_over_poles(length):
     v, poles = example()
-    cosine, sine = cauchy.half_angles(13, poles.real)
-    torch.testing.assert_close(cauchy.cauchy(v, poles, cosine, sine) * cosine, sums_by_definition(v, poles, 13), rtol=1e-10, atol=1e-12)
+    cosine, sine = cauchy.half_angles(length, poles.real)
+    found = cauchy.cauchy(v, poles, cosine, sine) * cosine
+    wanted = sums_by_definition(v, poles, length)
+    torch.testing.assert_close(found[..., : (length + 1) // 2], wanted[..., : (length + 1) // 2], rtol=1e-9, atol=1e-11)
 
 
-@pytest.mark.parametrize("length", [13, 16])
-def test_gradients_of_the_sums(monkeypatch, length):
-    monkeypatch.setattr(cauchy, "CPU_BLOCK", 20)
-    v, poles = example(2, 3, 4)
+@pytest.mark.parametrize("length", [5, 6])
+def test_gradients_of_the_sums(length):
+    v, poles = example(2, 3, 2)
     angles = cauchy.half_angles(length, poles.real)
     assert torch.autograd.gradcheck(lambda a, b: cauchy.cauchy(a, b, *angles), (v.requires_grad_(), poles.requires_grad_()))
+
+
+@pytest.mark.parametrize("block", [1, 700, 1 << 24])
+def test_loops_and_products_of_matrices_agree(monkeypatch, block):
+    """The former are for CPUs, the latter for GPUs."""
+    monkeypatch.setattr(cauchy, "BLOCK", block)
+    numerators, modulus, damping = torch.randn(3, 4, 5).double(), torch.rand(3, 5).double() + 0.1, -torch.rand(3, 5).double() - 0.01
+    angles, gradient = cauchy.half_angles(700, modulus), torch.randn(2, 3, 351, 2).double()
+    results = []
+    for sums, gradients in ((cauchy._looped, cauchy._looped), (cauchy._sums, cauchy._gradients)):
+        out, made = torch.empty_like(gradient), [torch.zeros_like(tensor) for tensor in (numerators, modulus, damping)]
+        sums("sums", numerators, modulus, damping, *angles, out)
+        gradients("gradients", numerators, modulus, damping, *angles, gradient, *made)
+        results.append([out, *made])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_results_do_not_depend_on_the_number_of_threads():
+    kernel, found = S4Kernel(5, d_state=8), []
+    kernel.tune(100)
+    try:
+        for count in (1, 3):
+            use_threads(count)
+            kernel.zero_grad()
+            made, _ = kernel(100)
+            made.square().sum().backward()
+            found.append([made.detach(), *(parameter.grad.clone() for parameter in kernel.parameters())])
+    finally:
+        use_threads(None)
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize("kernel", [S4Kernel, S4dKernel])
