@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from utility.errors import ConfigError, UnknownNameError
 
@@ -61,9 +62,13 @@ class S4Kernel(SsmKernel):
         products = (dt * left[:, None] * right).flatten(0, 1)
         cosine, sine = half_angles(span, dt)
         sums = cauchy(products, dt * a, cosine, sine).unflatten(0, (len(left), len(right)))
-        turn = torch.complex(cosine, sine)
-        kernels = torch.fft.irfft(self._corrected(sums, cosine) * turn, n=span)[..., :length]
+        # of all that follows only the sums are kept for the backward pass
+        kernels = checkpoint(self._in_time, sums, cosine, sine, span, use_reentrant=False, preserve_rng_state=False)[..., :length]
         return kernels[-1], None if state is None else kernels[:-1]
+
+    def _in_time(self, sums: Tensor, cosine: Tensor, sine: Tensor, span: int) -> Tensor:
+        """(starts + rank, channels + rank, H, F) sums -> (starts, channels, H, span) kernels."""
+        return torch.fft.irfft(self._corrected(sums, cosine) * torch.complex(cosine, sine), n=span)
 
     def _corrected(self, sums: Tensor, cosine: Tensor) -> Tensor:
         """The low-rank part taken into account: (starts, channels, H, F) of (starts + rank, channels + rank, H, F)."""

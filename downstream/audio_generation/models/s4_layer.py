@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from utility.errors import ConfigError, UnknownNameError
 from utility.training.fields import check_fields, check_name, keywords_of
@@ -75,6 +76,12 @@ def kernel_of(mode: str, d_model: int, fields: Mapping[str, Any]) -> SsmKernel:
     return kind(d_model, options=options, **{name: value for name, value in fields.items() if name not in OPTIONS})
 
 
+def convolved(u: Tensor, kernel: Tensor, size: int) -> Tensor:
+    """Cyclic convolution: (B, H, L), (channels, H, K) -> (B, channels, H, size)."""
+    spectrum = torch.fft.rfft(u, n=size)[:, None] * torch.fft.rfft(kernel, n=size)
+    return torch.fft.irfft(spectrum, n=size)
+
+
 class LongConvolution(nn.Module):
     """y = k * u + D u, feature by feature, by Fourier transforms; or step by step.
 
@@ -107,9 +114,8 @@ class LongConvolution(nn.Module):
         if self.bidirectional:
             ahead, back = kernel.chunk(2, dim=0)
             kernel = F.pad(ahead, (0, length)) + F.pad(back.flip(-1), (length, 0))
-        size = span + length
-        spectrum = torch.fft.rfft(u, n=size)[:, None] * torch.fft.rfft(kernel, n=size)
-        y = torch.fft.irfft(spectrum, n=size)[..., :length]
+        # the spectra, most of what a layer would keep, are computed again in the backward pass
+        y = checkpoint(convolved, u, kernel, span + length, use_reentrant=False, preserve_rng_state=False)[..., :length]
         y = torch.addcmul(y, u[:, None], self.D[..., None])
         if state is None:
             return y, None
