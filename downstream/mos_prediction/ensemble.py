@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -95,4 +96,9 @@ def read_stack(path: Path) -> Stack:
 
 
 def _stack(content: Mapping[str, Any]) -> Stack:
-    return Stack(content["members"], content["coefficients"].numpy(), content["intercept"])
+    stack = Stack(content["members"], content["coefficients"].numpy(), float(content["intercept"]))
+    if stack.coefficients.shape != (len(stack.members),):
+        raise ValueError(f"{len(stack.members)} checkpoints have coefficients of the shape {stack.coefficients.shape}")
+    if strange := [name for name in stack.members if not fnmatch(str(name), PATTERN) or Path(name).name != name]:
+        raise ValueError(f"{strange[0]} is no name of a checkpoint")
+    return stack

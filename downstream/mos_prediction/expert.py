@@ -258,7 +258,7 @@ class DownstreamExpert(CorpusTask):
             line["log_variance"] = round(variance, 4)
         return lines
 
-    def run(self, name: str, context: RunContext) -> Mapping[str, Score] | None:
+    def run(self, name: str, context: RunContext) -> Outcome | None:
         """``inference`` on a test set, ``datastore`` of a training set."""
         return work.RUNS[name](self, context)
 

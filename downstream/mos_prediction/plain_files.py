@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any, TypeVar
 
 import torch
@@ -36,5 +37,6 @@ def read(path: Path, make: Callable[[dict[str, Any]], Made], what: str, work: st
         raise CheckpointError(f"there is no {what} {path}; -t {work} makes one")
     try:
         return make(torch.load(path, weights_only=True))
-    except (RuntimeError, KeyError, TypeError, AttributeError, ValueError, OSError) as error:
-        raise CheckpointError(f"{path} is no {what}: {error}") from error
+    except (UnpicklingError, EOFError, RuntimeError, KeyError, TypeError, AttributeError, ValueError, OSError) as error:
+        first = str(error).split("\n", 1)[0] or type(error).__name__  # torch explains at length
+        raise CheckpointError(f"{path} is no {what}: {first}") from error

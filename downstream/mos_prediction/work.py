@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from downstream.blocks.corpus_task import SOURCE
-from downstream.interfaces import RunContext, Score
+from downstream.interfaces import Outcome, RunContext
 from utility.errors import CheckpointError, ConfigError
 from utility.experiment import checkpoint as files
 
@@ -28,25 +28,31 @@ if TYPE_CHECKING:
     from .expert import DownstreamExpert
 
 
-def infer(expert: DownstreamExpert, context: RunContext) -> Mapping[str, Score]:
-    """Scores the samples of ``inference.csv``, by the predictor or with the help of a datastore."""
+def infer(expert: DownstreamExpert, context: RunContext) -> Outcome:
+    """Scores the samples of ``inference.csv``, by the predictor or with the help of a datastore; each set and mode is a variant."""
     settings = expert.settings.inference
     if not settings.csv:
         raise ConfigError("field 'csv' is missing: the table of the test set", f"{SOURCE}.inference")
+    folder = Path(settings.outdir) if settings.outdir else context.results_dir / Path(settings.csv).stem
     samples = samples_of(read_tables([settings.csv], f"{SOURCE}.inference.csv"))
+    _make_folder(folder, "inference.outdir")
     if settings.domain_idx is not None:
         samples = [replace(sample, domain=settings.domain_idx if sample.domain is None else sample.domain) for sample in samples]
-    folder = Path(settings.outdir) if settings.outdir else context.results_dir / Path(settings.csv).stem
     if settings.model_averaging:
         context.take(ensemble.averaged(ensemble.members_of(expert.expdir)))
     scored = _by_stack if settings.meta_model else _MODES[settings.np_inference_mode]
-    return write_report(folder, scored(expert, context, samples), settings.bootstrap)
+    ways = {settings.np_inference_mode, "averaging" * settings.model_averaging, "stacking" * bool(settings.meta_model)} - {None, ""}
+    scores = write_report(folder, scored(expert, context, samples), settings.bootstrap)
+    return Outcome(scores=scores, variant="-".join((*ways, folder.name)))
 
 
 def build_datastore(expert: DownstreamExpert, context: RunContext) -> None:
     """Writes the representations and scores of ``datastore.csv``."""
     if not expert.settings.store.out:
         raise ConfigError("field 'out' is missing: the file to write, such as datastore.h5", f"{SOURCE}.datastore")
+    _make_folder(Path(expert.settings.store.out).parent, "datastore.out")
+    if Path(expert.settings.store.out).is_dir():
+        raise ConfigError(f"{expert.settings.store.out} is a folder, not a file to write", f"{SOURCE}.datastore.out")
     samples = _training_samples(expert)
     embeddings = [_pooled(features).cpu().numpy() for _, features in _features(expert, context, samples)]
     write_datastore(expert.settings.store.out, Datastore(_names(samples), np.stack(embeddings), np.array([s.mean for s in samples])))
@@ -164,6 +170,18 @@ def _training_samples(expert: DownstreamExpert) -> list[Rating]:
     if not given:
         raise ConfigError("field 'csv' is missing: the table of the training set", f"{SOURCE}.datastore")
     return samples_of(read_tables([given] if isinstance(given, str) else given, f"{SOURCE}.datastore.csv"))
+
+
+def _make_folder(folder: Path, field: str) -> None:
+    """Before the work is done, not after it.
+
+    Raises:
+        ConfigError: the path, or one above it, is a file.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError, FileNotFoundError) as error:
+        raise ConfigError(f"{folder} cannot be a folder: {error.strerror}", f"{SOURCE}.{field}") from error
 
 
 def _store(expert: DownstreamExpert) -> Datastore:

@@ -173,7 +173,7 @@ def test_the_mean_of_checkpoints_is_as_recorded(golden):
 def test_stacking_is_as_recorded(golden, tmp_path):
     read = arrays(golden("mos/stacking"))
     for alpha in (0.1, 1, 10):
-        stack = ensemble.fit(list("abcd"), read("x").numpy(), read("y").numpy(), alpha)
+        stack = ensemble.fit([name_of(step) for step in range(4)], read("x").numpy(), read("y").numpy(), alpha)
         ensemble.save_stack(tmp_path / "s.pkl", stack)
         again = ensemble.read_stack(tmp_path / "s.pkl")
         np.testing.assert_allclose(again(read("x_test").numpy()), read(f"pred_alpha{alpha}"), rtol=1e-6, atol=1e-8)
