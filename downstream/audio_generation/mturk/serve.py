@@ -13,6 +13,7 @@ if __package__ in (None, ""):
     import _root  # noqa: F401
 
 import argparse
+import signal
 from pathlib import Path
 
 from downstream.audio_generation.mturk.pages import PAGES
@@ -52,6 +53,8 @@ def main(argv: list[str] | None = None) -> int:
     if args.raters is not None and args.raters < 1:
         raise UsageError(f"--raters must be at least 1, not {args.raters}")
     with serving(args) as server:
+        for number in (signal.SIGINT, signal.SIGTERM):  # also where a shell that started it in the background ignores the first
+            signal.signal(number, signal.default_int_handler)
         print(f"rate at http://{args.host}:{server.server_port}/ (Ctrl-C ends); results: {server.ratings.results}", flush=True)
         try:
             server.serve_forever()

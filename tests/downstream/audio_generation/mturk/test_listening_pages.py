@@ -306,20 +306,24 @@ def test_every_rater_hears_what_is_rated_least(condition: Path, tmp_path: Path):
     ratings.close()
 
 
-def test_the_program_serves_until_it_is_interrupted(condition: Path, repo: Path):
+@pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM])
+def test_the_program_serves_until_it_is_interrupted(condition: Path, repo: Path, interruption: signal.Signals):
     """Over the command line, from its own folder; results lie beside the condition."""
     words = [sys.executable, "serve.py", str(condition), "--template", "speech", "--port", "0"]
     folder = repo / "downstream/audio_generation/mturk"
     with subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        said = process.stdout.readline()
-        port = int(said.split("/ (")[0].rsplit(":", 1)[1])
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
-        form = {"worker": "Ann", "hit": 1, **{question.name: 1 for question in speech_page(2).questions}}
-        connection.request("POST", "/submit", urlencode(form))
-        assert connection.getresponse().status == 303
-        connection.close()
-        process.send_signal(signal.SIGINT)
-        rest, errors = process.communicate(timeout=60)
+        try:
+            said = process.stdout.readline()
+            port = int(said.split("/ (")[0].rsplit(":", 1)[1])
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+            form = {"worker": "Ann", "hit": 1, **{question.name: 1 for question in speech_page(2).questions}}
+            connection.request("POST", "/submit", urlencode(form))
+            assert connection.getresponse().status == 303
+            connection.close()
+            process.send_signal(interruption)
+            rest, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, errors) == (0, "")
     results = condition.with_name("hums_batch_results.csv")
     assert said.rstrip().endswith(f"results: {results}")
