@@ -70,7 +70,7 @@ def evaluate(pairs: Sequence[Any], load: Load, stft: Stft, mask: Mask, metrics: 
             noisy, clean = load(pair)
             better = enhance(noisy, stft, mask, frames)
             yield Pair(pair.name, clean.numpy(), better)
-            yield Pair(pair.name, clean.numpy()[: len(better)], noisy.numpy())
+            yield Pair(pair.name, clean.numpy()[: None if frames is None else len(better)], noisy.numpy())
 
     rows = list(score_pairs(waves(), stft.options.sample_rate, metrics))
     found = Evaluated([pair.name for pair in pairs], rows[::2], rows[1::2])

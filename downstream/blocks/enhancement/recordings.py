@@ -38,10 +38,6 @@ class Opened:
         """
         return cls(path, *load_channels(path))
 
-    def mono(self, rate: int) -> np.ndarray:
-        """(m,) the mean of the channels at another rate."""
-        return resample(self.samples.mean(axis=1), self.rate, rate)
-
     def channels(self, rate: int) -> list[Tensor]:
         """(m,) each, at another rate."""
         return [torch.from_numpy(np.ascontiguousarray(resample(channel, self.rate, rate))) for channel in self.samples.T]

@@ -111,6 +111,10 @@ def _peak(graph: onnx.GraphProto, sizes: Mapping[str, int]) -> int:
                 continue
             fused = bool(readers.get(name)) and all(reader.op_type == _QUANTISE for reader in readers[name])
             born[name], bytes_of[name] = step, 0 if fused else sizes[name]
+            if (
+                node.op_type == _QUANTISE and bytes_of.get(node.input[0]) == 0
+            ):  # the kernel before it writes whole numbers, beside what it reads
+                born[name] = born[node.input[0]]
     last.update({output.name: len(graph.node) for output in graph.output})
     alive = [sum(bytes_of[name] for name in born if born[name] <= step <= last.get(name, -1)) for step in range(len(graph.node))]
     return max(alive, default=0)

@@ -17,6 +17,7 @@ from downstream.enhancement_stft2.expert import DownstreamExpert as Second
 from downstream.predictor import Predictor
 from run_downstream import main
 from tests.downstream.enhancement_stft.conformance import prepare
+from tests.downstream.recorded import Log
 from tests.downstream.speech_enhancement.layouts import RATE, valentini
 from utility.audio.io import audio_info, save_audio
 from utility.errors import ConfigError, DataError, UnknownNameError, UsageError
@@ -80,6 +81,8 @@ def test_targets_and_losses_are_their_formulas():
     torch.testing.assert_close(mask_targets.squared_error(mask, noisy, clean, mask_targets.TARGETS["NPSM"]), squared)
     logs = (mask * torch.log(1 + noisy.abs()) - torch.log(1 + clean.abs())).abs().sum() / 5
     torch.testing.assert_close(mask_targets.log_difference(mask, noisy, clean, mask_targets.TARGETS["AM"]), logs)
+    against = mask_targets.log_difference(mask, noisy, -2 * noisy, mask_targets.TARGETS["PSM"])  # no logarithm of less than 1
+    torch.testing.assert_close(against, (mask * torch.log(1 + noisy.abs())).sum() / 5)
     found = mask_targets.masked_logs(mask, noisy)
     torch.testing.assert_close(found.abs(), torch.exp(mask * torch.log(1 + noisy.abs())) - 1)
     torch.testing.assert_close(found.angle(), noisy.angle())
@@ -173,6 +176,15 @@ def test_rates_that_do_not_fit_are_refused(corpus: Path):
         expert_of("enhancement_stft", corpus, upstream_rate=640)
     with pytest.raises(UsageError, match="every 200 samples, and this task needs 160 or 320"):
         expert_of("enhancement_stft2", corpus, upstream_rate=200)
+
+
+def test_si_sdr_is_the_improvement(tmp_path: Path, corpus: Path):
+    expert = expert_of("enhancement_stft", corpus, targetrc={"metrics": ["si_sdr"]})
+    expert.expdir = tmp_path
+    clean, noise = np.random.default_rng(0).normal(0, 0.1, (2, 8000)).astype(np.float32)
+    records = {"loss": [1.0], "name": ["a"], "clean": [clean], "noisy": [clean + noise], "enhanced": [clean + 0.1 * noise]}
+    scores = expert.log_records("test", records, Log(), 1, [0], 1).scores
+    assert scores["si_sdr"].value == pytest.approx(20, abs=0.3)
 
 
 def test_s3prls_command_files_and_a_stereo_recording(tmp_path: Path, monkeypatch, capsys):

@@ -136,6 +136,9 @@ def test_parts_of_the_corpus(tmp_path, corpus):
     assert len(names(by_speaker, "dev")) == 2
     assert len({name[:4] for name in names(by_speaker, "dev")} | {name[:4] for name in names(by_speaker, "train")}) == 3
     assert not {name[:4] for name in names(by_speaker, "dev")} & {name[:4] for name in names(by_speaker, "train")}
+    unsplit = make(tmp_path, corpus, changed={"dataset": {"num_validation_samples": 0}})
+    assert len(names(unsplit, "train")) == 6
+    assert set(names(unsplit, "dev")) == set(names(unsplit, "train"))
     assert names(by_speaker, "test") == ["p257_000", "p257_001"]
     clips = make(tmp_path, corpus, changed={"dataset": {"validation": "clips", "num_validation_samples": 2, "num_training_samples": 0.5}})
     assert (len(names(clips, "dev")), len(names(clips, "train"))) == (2, 2)
@@ -192,6 +195,23 @@ def test_early_stopping_goes_on_where_it_was(tmp_path, corpus, monkeypatch):
     assert not evaluated(make(tmp_path / "c", corpus, "train", {"training": {"early_stopping": False}}), 8).stop
 
 
+def test_what_an_evaluation_writes(tmp_path, corpus, monkeypatch):
+    """The mean of the training losses since the last one, state dicts when they are due; of other splits than dev nothing."""
+    monkeypatch.setattr(progress, "draw", lambda rows, path: path.touch())
+    expert = make(tmp_path, corpus, "train")
+    for snr, losses in ((10, (1.0, 2.0)), (9, (5.0,))):
+        for loss in losses:
+            expert.log_records("train", {"loss": [loss]}, Log(), 1, [0], 1)
+        clean = voice(np.random.default_rng(0), 0.5)
+        records = {"loss": [0.5], "name": ["a"], "clean": [clean], "noisy": [clean], "enhanced": [(1 + 10 ** (-snr / 20)) * clean]}
+        for split in ("test", "dev"):
+            outcome = expert.log_records(split, records, Log(), 1, [0], 1)
+            assert outcome.save_names == (["dev-best.ckpt"] if (split, snr) == ("dev", 10) else [])
+    rows = (tmp_path / "training_logs/training_logs.csv").read_text().splitlines()
+    assert [row.split(",")[0] for row in rows] == ["train_loss", "1.5", "5.0"]
+    assert sorted(path.name for path in (tmp_path / "ckpts").iterdir()) == ["best_model_state_dict.pth", "checkpoint_epoch_2"]
+
+
 def test_what_is_asked_of_weights_holds_after_each_update(tmp_path):
     expert = make(tmp_path, changed={"training": {"regularization": {"weight_clipping_max": 0.05}}})
     expert.after_update()
@@ -246,6 +266,16 @@ def test_recordings_that_are_too_short(tmp_path):
         expert.pieces(wave)
         with pytest.raises(DataError, match="100 samples are too few"):
             expert.inference([], ["short"])
+
+
+@pytest.mark.parametrize("samples", [4799, 4800, 4801])
+def test_a_recording_keeps_its_length(tmp_path, samples):
+    """4,799 samples at 48 kHz are 1,600 at 16 kHz, and 4,800 again."""
+    expert = make(tmp_path).eval()
+    save_audio(tmp_path / "a.wav", np.full(samples, 0.1), 48000)
+    expert.pieces(expert.load_audio(str(tmp_path / "a.wav")))
+    (answer,) = expert.inference([], ["a"])
+    assert audio_info(answer["enhanced"]).frames == samples
 
 
 def test_a_waveform_without_a_file(tmp_path):

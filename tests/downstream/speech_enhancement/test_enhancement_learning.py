@@ -16,6 +16,7 @@ from utility.audio.io import find_audio, load_audio, save_audio
 
 CONFIG = "downstream/speech_enhancement/small.yaml"
 LEAST_DB, LEAST_PESQ = 4.0, 0.15  # by how much SI-SNR and PESQ have to be above those of the noisy recordings
+MOST_LOST = 0.1  # of PESQ, to eight bits
 RATE = 16000
 
 
@@ -50,6 +51,23 @@ def test_unseen_speakers_in_unseen_noises(trained: Path, capsys: pytest.CaptureF
     assert scores["si-snr"] - scores["noisy_si-snr"] > LEAST_DB
     assert scores["pesq"] - scores["noisy_pesq"] > LEAST_PESQ
     assert scores["stoi"] > scores["noisy_stoi"]
+
+
+@pytest.mark.slow
+def test_int8_is_as_good(trained: Path, corpus: Path, capsys: pytest.CaptureFixture):
+    pytest.importorskip("pesq")
+    for name in ("quantize", "evaluate", "evaluate_quantized"):
+        assert main(["-m", "evaluate", "-t", name, "-e", str(trained / "dev-best.ckpt"), "--device", "cpu"]) == 0
+    float_, int8 = (
+        json.loads((trained / f"results/dev-best/{name}.json").read_text())["scores"] for name in ("evaluate", "evaluate_quantized")
+    )
+    size = json.loads((trained / "results/dev-best/quantize.json").read_text())["scores"]["size_ratio"]["value"]
+    with capsys.disabled():
+        print(
+            {name: (round(float_[name]["value"], 3), round(int8[name]["value"], 3)) for name in ("pesq", "stoi", "si-snr")}, f"{size:.1f} %"
+        )
+    assert int8["pesq"]["value"] > float_["pesq"]["value"] - MOST_LOST
+    assert size <= 35
 
 
 @pytest.mark.slow

@@ -133,6 +133,12 @@ def test_causal_networks_see_nothing_of_the_future(name):
     assert (model(changed)[..., 20:] - model(magnitudes)[..., 20:]).abs().max() > 1e-3
 
 
+def test_the_decoder_goes_the_encoder_s_way_back():
+    net = MODELS["BandGRU"](33, low_bins=9, bands=8, channels=8, dilations=[1, 2, 5])
+    assert [layer.dilation for layer in net.past] == [1, 2, 5]
+    assert [layer.dilation for layer in net.future_free] == [5, 2, 1]
+
+
 def test_a_user_s_own_network(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(

@@ -204,6 +204,13 @@ def test_all_layers_without_layers_of_their_own_are_penalised_by_default():
         ActivationPenalty(model, Regularisation(activation_regularization=1.0, act_reg_layer_types=["Conv2d"]))
 
 
+def test_activations_at_the_threshold_count_whole():
+    layer = torch.nn.Sequential(torch.nn.Identity())
+    penalty = ActivationPenalty(layer, Regularisation(activation_regularization=2.0, act_reg_threshold=3.0, penalty_type="l1"))
+    layer(torch.tensor([2.9, 3.0, -4.0]))
+    assert penalty.taken(torch.device("cpu")) == 2 * (3 + 4)
+
+
 def test_config_is_what_its_readme_says():
     settings = Settings.of(yaml.safe_load((TASK / "config.yaml").read_text())["downstream_expert"])
     assert settings.stft == StftOptions()

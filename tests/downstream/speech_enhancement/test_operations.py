@@ -80,6 +80,17 @@ def test_from_checkpoint_to_int8(expert: Enhancer):
     assert results["evaluate_quantized"]["noisy_snr"] == results["evaluate"]["noisy_snr"]
 
 
+def test_noisy_recordings_are_scored_whole(expert: Enhancer):
+    """As ``-t test`` scores them, whatever the network leaves of the last hop; with a fixed length, as far as that goes."""
+    clean = torch.sin(torch.arange(8159.0) / 9)
+    noisy = clean.clone()
+    noisy[8000:] += 1
+    expert.pairs["test"] = {"a": (noisy, clean)}
+    assert run(expert, "evaluate")["noisy_snr"] == pytest.approx(10 * np.log10(clean.square().sum().item() / 159), abs=1e-3)
+    expert.settings["evaluation"] = {"fixed_sequence_length": 20}
+    assert np.isnan(run(expert, "evaluate")["noisy_snr"])  # infinite: the noise is beyond
+
+
 def test_another_checkpoint_has_another_file(expert: Enhancer):
     run(expert, "export", "states-100.ckpt")
     assert [path.name for path in saved_models(expert).iterdir()] == ["trained_model.onnx"]
@@ -134,6 +145,8 @@ def test_calibration_clips(expert: Enhancer, tmp_path: Path, caplog):
     clips = calibration_clips(expert, Quantization(num_quantization_samples=2, random_seed=7), 0)
     again = calibration_clips(expert, Quantization(num_quantization_samples=0.7, random_seed=7), 1)
     assert [clip().shape for clip in clips] == [clip().shape for clip in again]
+    firsts = {calibration_clips(expert, Quantization(num_quantization_samples=1, random_seed=seed), 0)[0]().shape for seed in range(9)}
+    assert len(firsts) == 3  # which clip it is depends on the seed
     noisy = [noisy for noisy, _ in expert.pairs["train"].values()]
     powers = [expert.stft.spectrum(wave).abs().square()[None].numpy() for wave in noisy]
     assert all(any(np.array_equal(clip(), power) for power in powers) for clip in clips)

@@ -69,6 +69,9 @@ def test_the_translation_is_a_config_of_the_task(tmp_path: Path):
     source = zoo_files.write(tmp_path / "user_config.yaml", model_specific={"tcn_latent_dim": 8})
     expert = DownstreamExpert(257, 160, **planned(source).stages[0].config, expdir=str(tmp_path))
     assert expert.checked.training.early_stopping_patience == 50 and expert.model is not None
+    given = {"optimizer": "SGD", "optimizer_arguments": {"lr": 0.02, "momentum": 0.9}}
+    optimizer = planned(zoo_files.write(tmp_path / "c.yaml", training=given)).stages[0].config["optimizer"]
+    assert optimizer == {"name": "TorchOptim", "torch_optim_name": "SGD", "lr": 0.02, "momentum": 0.9}
 
 
 @pytest.mark.parametrize(

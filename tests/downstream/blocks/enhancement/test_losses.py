@@ -68,6 +68,24 @@ def test_gradients_are_finite_at_silence_and_at_perfection(signals, name):
         assert torch.isfinite(wave.grad).all()
 
 
+def test_compressed_spectra_by_their_formula(signals):
+    """Braun and Tashev 2021: 30 % of the error is of spectra whose magnitudes are compressed."""
+    given = batch(*([side[0]] for side in signals))
+    compressed = [spectrum.abs() ** 0.3 * torch.exp(1j * spectrum.angle()) for spectrum in (given.spectrum, given.clean_spectrum)]
+    magnitudes = (compressed[0].abs() - compressed[1].abs()).square()
+    expected = (0.7 * magnitudes + 0.3 * (compressed[0] - compressed[1]).abs().square()).mean()
+    torch.testing.assert_close(LOSSES["spec_compressed"](given), expected, rtol=1e-3, atol=0)
+
+
+def test_padding_does_not_dilute_log_magnitudes(signals):
+    (noisy, _), (clean, _) = signals
+    alone = batch([noisy], [clean])
+    silence = torch.zeros(1, 4 * len(noisy))
+    beside = [torch.cat([wave, silence], 1) for wave in (alone.wave, alone.clean_wave)]
+    longer = Enhanced(alone.spectrum, alone.clean_spectrum, *beside, alone.frames, alone.samples)
+    torch.testing.assert_close(LOSSES["wave_mrstft"](longer), LOSSES["wave_mrstft"](alone), rtol=0.1, atol=0)
+
+
 def test_scale(signals):
     """SI-SNR does not hear the level, SNR does."""
     noisy, clean = signals

@@ -55,6 +55,14 @@ def test_other_layers(tmp_path: Path):
     assert found.macs == 10 * (3 * 5 * (6 + 5) + 5 * 6 + 6 * 3 * 3)
 
 
+def test_activations_of_int8_live_until_they_are_read(tmp_path: Path):
+    """The depthwise convolution reads 64 channels, writes 64, and the skip's 4 wait; each of them a byte."""
+    torch.manual_seed(0)
+    path = export(STFTTCNN(4, 64, 1, 1), tmp_path / "a.onnx", 4)
+    made = quantize(path, tmp_path, [lambda: np.random.default_rng(0).random((1, 4, 40), dtype=np.float32)], Quantization())
+    assert footprint(made.static, 4, 40).peak_bytes == (64 + 64 + 4) * 40
+
+
 @pytest.fixture
 def tool(tmp_path: Path) -> Path:
     """Writes what it was asked, and a report, into the folder after --output."""
