@@ -11,9 +11,11 @@ import yaml
 
 from tests.support import toys
 from tests.support.compare import assert_same_run
+from utility.errors import CheckpointError
 from utility.experiment.checkpoint import load
+from utility.experiment.command_line import Arguments
 from utility.experiment.killpoints import VARIABLE
-from utility.experiment.plan import JOURNAL
+from utility.experiment.plan import BEST, JOURNAL, LAST, Plan, Stage, namespace_of
 
 PLAN = '''
 """Reads configs with a field "recipe"."""
@@ -172,3 +174,23 @@ def test_overrides_reach_every_stage(planned):
     assert process.status == 0, process.err
     result = json.loads((toy.folder / "results/states-5/test.json").read_text())
     assert result["config"]["runner"]["total_steps"] == 5 and result["args"]["seed"] == 7
+
+
+def test_which_checkpoint_a_stage_takes(tmp_path: Path):
+    def taken(weights: str) -> str:
+        stage = Stage("evaluate", {}, str(tmp_path), weights=weights)
+        typed = Arguments()
+        typed.given = frozenset()
+        return namespace_of(stage, Plan((stage,)), typed).init_ckpt
+
+    for weights in (BEST, LAST):
+        with pytest.raises(CheckpointError, match="evaluate test needs a checkpoint, and there is none in"):
+            taken(weights)
+    for step in (5, 10):
+        (tmp_path / f"states-{step}.ckpt").touch()
+    assert taken(BEST) == taken(LAST) == str(tmp_path / "states-10.ckpt")  # as good as any, where none is called the best
+    (tmp_path / "dev-best.ckpt").touch()
+    assert [taken(weights) for weights in (BEST, LAST, "mine.ckpt")] == [
+        *(str(tmp_path / f"{n}.ckpt") for n in ("dev-best", "states-10")),
+        "mine.ckpt",
+    ]

@@ -182,7 +182,7 @@ def test_si_sdr_is_the_improvement(tmp_path: Path, corpus: Path):
     expert = expert_of("enhancement_stft", corpus, targetrc={"metrics": ["si_sdr"]})
     expert.expdir = tmp_path
     clean, noise = np.random.default_rng(0).normal(0, 0.1, (2, 8000)).astype(np.float32)
-    records = {"loss": [1.0], "name": ["a"], "clean": [clean], "noisy": [clean + noise], "enhanced": [clean + 0.1 * noise]}
+    records = {"loss": [1.0], "name": ["a"], "clean": [clean], "noisy": [clean + 0.3 * noise], "enhanced": [clean + 0.03 * noise]}
     scores = expert.log_records("test", records, Log(), 1, [0], 1).scores
     assert scores["si_sdr"].value == pytest.approx(20, abs=0.3)
 
