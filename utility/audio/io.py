@@ -157,11 +157,11 @@ def save_audio(path: str | Path, wav: np.ndarray, sample_rate: int, subtype: str
         raise DataError(f"cannot write {path}: no audio format {path.suffix!r}{did_you_mean(path.suffix, sorted(AUDIO_EXTENSIONS))}")
     if not np.isfinite(wav).all():
         raise DataError(f"cannot write {path}: the waveform holds NaN or infinite samples")
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         subtype = subtype or ("OPUS" if suffix == ".opus" else None)
         soundfile.write(path, wav, sample_rate, subtype=subtype, format=_FORMATS[suffix])
-    except (soundfile.SoundFileError, ValueError) as error:
+    except (soundfile.SoundFileError, OSError, ValueError) as error:
         raise DataError(f"cannot write {path}: {reason(error)}") from error
 
 
@@ -245,5 +245,6 @@ def _read_part(file: soundfile.SoundFile, start: int, frames: int | None) -> np.
 
 
 def reason(error: Exception) -> str:
-    """libsndfile's own words, without the path that it repeats."""
-    return getattr(error, "error_string", str(error)).rstrip(".")
+    """The words of libsndfile or of the system, without the path that they repeat."""
+    words = getattr(error, "strerror", None) or getattr(error, "error_string", str(error))
+    return words.rstrip(".")

@@ -38,16 +38,17 @@ def wav_writer(path: Path, sample_rate: int, channels: int) -> Iterator[Write]:
     Raises:
         DataError: it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with soundfile.SoundFile(part, "w", sample_rate, channels, "PCM_16", format="WAV") as file:
             yield file.write
         part.replace(path)
-    except soundfile.SoundFileError as error:
+    except (soundfile.SoundFileError, OSError) as error:
         raise DataError(f"cannot write {path}: {reason(error)}") from error
     finally:
-        part.unlink(missing_ok=True)
+        if part.parent.is_dir():
+            part.unlink(missing_ok=True)
 
 
 class Resampler:

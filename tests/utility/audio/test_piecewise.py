@@ -48,5 +48,10 @@ def test_what_is_written(tmp_path: Path):
         write(NOISE)
         raise KeyError
     assert [path.name for path in (tmp_path / "new folder").iterdir()] == ["pieces.wav"]
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match=r"cannot write .*file/a\.wav: "), wav_writer(tmp_path / "file/a.wav", 16000, 2):
+        pass
+    with pytest.raises(DataError, match=r"cannot write .*file/a\.wav: "):
+        save_audio(tmp_path / "file/a.wav", NOISE, 16000)
     with pytest.raises(DataError, match=r"cannot write .*x\.wav"), wav_writer(tmp_path / "new folder/x.wav", 0, 2):
         pass
