@@ -81,8 +81,6 @@ class CompiledStepper:
 
         program = Program(body, batch, encoder, decoder)
         self._run, self._batch, self._codes = run, batch, len(encoder)
-        self._scratch = np.zeros((2, program.widest), dtype=np.float32)
-        self._bits = self._scratch[1].view(np.int32)
         self._program = (program.ops, program.weights)
         self._work = np.zeros(program.size, dtype=np.float32)
         self._phases = np.zeros(program.pools, dtype=np.int64)
@@ -103,5 +101,5 @@ class CompiledStepper:
         given = codes.numpy().astype(np.int64, copy=False)
         if given.shape != (self._batch,) or given.min() < 0 or given.max() >= self._codes:
             raise DataError(f"a step wants {self._batch} codes of 0 to {self._codes - 1}, not {given.tolist()}")
-        self._run(*self._program, self._work, self._phases, np.ascontiguousarray(given), self._scratch, self._bits)
+        self._run(*self._program, self._work, self._phases, np.ascontiguousarray(given))
         return self._logits.clone()

@@ -9,6 +9,8 @@ import numpy as np
 
 from utility.compiled import compiled
 
+from .loops import exponential
+
 # operations, and what the columns of their rows hold
 EMBED = 0  # out, table, width
 NORM_SCALAR = 1  # x, out, width, s and m
@@ -24,54 +26,34 @@ UNLESS_FULL = 10  # phase, where to go on unless the pool has just become full
 COPY = 11  # x, out, width
 COLUMNS = 9
 
-_ONE, _HALF, _TWO = np.float32(1), np.float32(0.5), np.float32(2)
-_LOG2E, _MOST = np.float32(1.4426950408889634), np.float32(126)
-# 2**f for f in [-0.5, 0.5], Taylor
-_EXP = tuple(np.float32(v) for v in (1.0, 0.6931471806, 0.2402265070, 0.0555041087, 0.0096181291, 0.0013333558, 0.0001540353))
+_ONE, _HALF = np.float32(1), np.float32(0.5)
 # erf (Abramowitz and Stegun 7.1.26), largest error 1.5e-7
 _P = np.float32(0.3275911)
 _ERF = tuple(np.float32(v) for v in (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429))
 _ROOT_HALF = np.float32(0.7071067811865476)
 
 
-@compiled(fastmath=True)
-def exponential(x, y, bits):
-    """y = exp(x), for x within the range of float32's normal numbers; ``bits`` is y as int32."""
-    for i in range(x.size):
-        power = min(max(x[i] * _LOG2E, -_MOST), _MOST)
-        whole = np.floor(power + _HALF)
-        f = power - whole
-        bits[i] = (np.int32(whole) + 127) << 23
-        x[i] = _EXP[0] + f * (_EXP[1] + f * (_EXP[2] + f * (_EXP[3] + f * (_EXP[4] + f * (_EXP[5] + f * _EXP[6])))))
-    for i in range(x.size):
-        y[i] *= x[i]
-
-
-@compiled(fastmath=True)
-def gelu(x, a, e, bits):
-    """x = x Φ(x), in place; a, e (bits as int32) are of the size of x."""
-    for i in range(x.size):
-        a[i] = -_HALF * x[i] * x[i]
-    exponential(a, e, bits)
+@compiled(fastmath=True, error_model="numpy")
+def gelu(x):
+    """x = x Φ(x), in place."""
     for i in range(x.size):
         t = _ONE / (_ONE + _P * _ROOT_HALF * abs(x[i]))
-        tail = _HALF * e[i] * t * (_ERF[0] + t * (_ERF[1] + t * (_ERF[2] + t * (_ERF[3] + t * _ERF[4]))))
-        x[i] = x[i] * (_ONE - tail) if x[i] > 0 else x[i] * tail
+        series = t * (_ERF[0] + t * (_ERF[1] + t * (_ERF[2] + t * (_ERF[3] + t * _ERF[4]))))
+        tail = _HALF * exponential(-_HALF * x[i] * x[i]) * series
+        x[i] = x[i] * (_ONE - tail if x[i] > 0 else tail)
 
 
-@compiled(fastmath=True)
-def glu_add(x, residual, out, width, batch, a, e, bits):
+@compiled(fastmath=True, error_model="numpy")
+def glu_add(x, residual, out, width, batch):
     """out = residual + x[:width] σ(x[width:])."""
     for b in range(batch):
-        gate = x[(2 * b + 1) * width : (2 * b + 2) * width]
+        value, gate = x[2 * b * width : (2 * b + 1) * width], x[(2 * b + 1) * width : (2 * b + 2) * width]
+        row, to = residual[b * width : (b + 1) * width], out[b * width : (b + 1) * width]
         for i in range(width):
-            a[i] = -gate[i]
-        exponential(a[:width], e[:width], bits[:width])
-        for i in range(width):
-            out[b * width + i] = residual[b * width + i] + x[2 * b * width + i] / (_ONE + e[i])
+            to[i] = row[i] + value[i] / (_ONE + exponential(-gate[i]))
 
 
-@compiled(fastmath=True)
+@compiled(fastmath=True, error_model="numpy")
 def norm_scalar(x, out, width, batch, s, m):
     """Mean and deviation over the features; no epsilon."""
     for b in range(batch):
@@ -88,7 +70,7 @@ def norm_scalar(x, out, width, batch, s, m):
             out[b * width + i] = (row[i] - mean + m) * scale
 
 
-@compiled(fastmath=True)
+@compiled(fastmath=True, error_model="numpy")
 def norm_layer(x, out, width, batch, weight, bias, epsilon):
     """LayerNorm."""
     for b in range(batch):
@@ -105,7 +87,7 @@ def norm_layer(x, out, width, batch, weight, bias, epsilon):
             out[b * width + i] = (row[i] - mean) * scale * weight[i] + bias[i]
 
 
-@compiled(fastmath=True)
+@compiled(fastmath=True, error_model="numpy")
 def vector_matrix(x, w, out, n_in, n_out):
     """out += x w, eight rows of w at a time."""
     full = n_in - n_in % 8
@@ -124,7 +106,7 @@ def vector_matrix(x, w, out, n_in, n_out):
             out[j] += x[i] * w[i * n_out + j]
 
 
-@compiled(fastmath=True)
+@compiled(fastmath=True, error_model="numpy")
 def linear(x, w, bias, out, n_in, n_out, batch):
     """out = x w + bias."""
     if batch > 1:
@@ -137,14 +119,16 @@ def linear(x, w, bias, out, n_in, n_out, batch):
     vector_matrix(x, w, out, n_in, n_out)
 
 
-@compiled(fastmath=True)
+@compiled(fastmath=True, error_model="numpy")
 def state_space(x, out, width, n, rank, coefficients, state, d, batch):
-    """s' = a s + b u - left (right s), y = c s' + d u of conjugate halves.
+    """s' = s + (a - 1) s + b u - left (right s), y = c s' + d u of conjugate halves.
+
+    a is so near to 1 that its own rounding would change how fast a slow state decays.
 
     Args:
         x, out: (B, H) flat.
         width, n, rank: H, N/2, number of pairs of left and right.
-        coefficients: (H, 6 + 4 rank, N/2) flat: real and imaginary parts of a, b, 2 c, then of left and 2 right for each rank.
+        coefficients: (H, 6 + 4 rank, N/2) flat: real and imaginary parts of a - 1, b, 2 c, then of left and 2 right for each rank.
         state: (H, B, 2, N/2) flat, changed in place.
         d: (H).
         batch: B.
@@ -167,14 +151,14 @@ def state_space(x, out, width, n, rank, coefficients, state, d, batch):
             y = np.float32(0)
             if rank == 0:
                 for i in range(n):
-                    real = k[i] * s[i] - k[n + i] * s[n + i] + k[2 * n + i] * u
-                    imag = k[i] * s[n + i] + k[n + i] * s[i] + k[3 * n + i] * u
+                    real = s[i] + (k[i] * s[i] - k[n + i] * s[n + i] + k[2 * n + i] * u)
+                    imag = s[n + i] + (k[i] * s[n + i] + k[n + i] * s[i] + k[3 * n + i] * u)
                     s[i], s[n + i] = real, imag
                     y += k[4 * n + i] * real - k[5 * n + i] * imag
             else:
                 for i in range(n):
-                    real = k[i] * s[i] - k[n + i] * s[n + i] + k[2 * n + i] * u - k[6 * n + i] * along
-                    imag = k[i] * s[n + i] + k[n + i] * s[i] + k[3 * n + i] * u - k[7 * n + i] * along
+                    real = s[i] + (k[i] * s[i] - k[n + i] * s[n + i] + k[2 * n + i] * u - k[6 * n + i] * along)
+                    imag = s[n + i] + (k[i] * s[n + i] + k[n + i] * s[i] + k[3 * n + i] * u - k[7 * n + i] * along)
                     if rank > 1:
                         real -= k[10 * n + i] * more
                         imag -= k[11 * n + i] * more
@@ -183,8 +167,8 @@ def state_space(x, out, width, n, rank, coefficients, state, d, batch):
             out[b * width + h] = y + d[h] * u
 
 
-@compiled(fastmath=True)
-def run(ops, weights, work, phases, codes, scratch, bits):
+@compiled(fastmath=True, error_model="numpy")
+def run(ops, weights, work, phases, codes):
     """All operations of one step.
 
     Args:
@@ -192,10 +176,8 @@ def run(ops, weights, work, phases, codes, scratch, bits):
         weights, work: float32; the latter is changed.
         phases: int64, how many moments each pool holds; changed.
         codes: (B,) int64.
-        scratch: (2, widest B x width) float32; ``bits``, its second row as int32.
     """
     batch, at = codes.size, 0
-    a, e = scratch[0], scratch[1]
     while at < ops.shape[0]:
         op = ops[at]
         kind, p, q, n = op[0], op[1], op[2], op[3]
@@ -210,11 +192,10 @@ def run(ops, weights, work, phases, codes, scratch, bits):
             rows = weights[k : k + n * states * (6 + 4 * rank)]
             state_space(x, out, n, states, rank, rows, work[s : s + 2 * batch * n * states], weights[d : d + n], batch)
         elif kind == GELU:
-            size = batch * q
-            gelu(work[p : p + size], a[:size], e[:size], bits[:size])
+            gelu(work[p : p + batch * q])
         elif kind == GLU_ADD:
             m = op[4]
-            glu_add(work[p : p + 2 * batch * m], work[q : q + batch * m], work[n : n + batch * m], m, batch, a, e, bits)
+            glu_add(work[p : p + 2 * batch * m], work[q : q + batch * m], work[n : n + batch * m], m, batch)
         elif kind == NORM_SCALAR:
             norm_scalar(work[p : p + batch * n], work[q : q + batch * n], n, batch, weights[op[4]], weights[op[4] + 1])
         elif kind == NORM_LAYER:

@@ -30,13 +30,12 @@ class Program:
         ops: (n, ``step_kernels.COLUMNS``) int64.
         weights: float32.
         size: numbers of activations and states.
-        widest: numbers of the largest activation.
         pools: number of pools.
         logits: where the logits (B, n_codes) lie.
     """
 
     def __init__(self, body: SashimiBody, batch: int, encoder: Tensor, decoder: tuple[Tensor, Tensor]):
-        self.batch, self.size, self.pools, self.widest = batch, 0, 0, 0
+        self.batch, self.size, self.pools = batch, 0, 0
         self._rows: list[list[int]] = []
         self._weights: list[np.ndarray] = []
         self._stored = 0
@@ -59,7 +58,6 @@ class Program:
         """Where there is room for (B, width) numbers."""
         begin, numbers = self.size, self.batch * width
         self.size += -(-numbers // ALIGNMENT) * ALIGNMENT
-        self.widest = max(self.widest, numbers)
         return begin
 
     def _keep(self, *tensors: Tensor) -> int:
@@ -156,10 +154,6 @@ class Program:
     def _state_space(self, layer: S4Block, width: int) -> None:
         step: HalfStep = layer.layer.kernel.recurrence("linear")
         states, rank = step.a_bar.shape[1], len(step.left)
-        parts = [step.a_bar, step.b_bar, 2 * step.c_bar[0]]
-        for left, right in zip(step.left, step.right, strict=True):
-            parts += [left, 2 * right]
-        coefficients = torch.stack([part for value in parts for part in (value.real, value.imag)], dim=1)  # (H, rows, N/2)
         state = self._room(2 * width * states)
         self._op(
             kernels.STATE_SPACE,
@@ -168,10 +162,18 @@ class Program:
             width,
             states,
             rank,
-            self._keep(coefficients),
+            self._keep(coefficients(step)),
             state,
             self._keep(layer.layer.D),
         )
+
+
+def coefficients(step: HalfStep) -> Tensor:
+    """What ``step_kernels.state_space`` wants to have of a step with one channel: (H, 6 + 4 rank, N/2) float64."""
+    parts = [step.a_bar - 1, step.b_bar, 2 * step.c_bar[0]]
+    for left, right in zip(step.left, step.right, strict=True):
+        parts += [left, 2 * right]
+    return torch.stack([part for value in parts for part in (value.real, value.imag)], dim=1).detach()
 
 
 def fusable(body: SashimiBody) -> bool:

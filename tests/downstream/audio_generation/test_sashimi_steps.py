@@ -123,8 +123,10 @@ def test_a_step_leaves_the_given_state_alone():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("layer", [{"n_ssm": 1}, {"mode": "diag"}, {"mode": "diag", "disc": "bilinear", "init": "diag-legs"}])
-@pytest.mark.parametrize("mode", ["dense", "diagonal", "linear"])
+@pytest.mark.parametrize(
+    ("layer", "mode"),
+    [({"n_ssm": 1}, "dense"), ({"n_ssm": 1}, "linear"), ({"init": "dplr-lin"}, "diagonal"), ({"mode": "diag"}, None)],
+)
 def test_a_layer_over_16000_steps(layer, mode):
     block = S4Block(2, transposed=False, **layer).double().eval()
     x = torch.randn(1, 16000, 2).double()
@@ -149,28 +151,29 @@ def test_compiled_models_over_16000_steps(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["dense", "linear"])
-def test_plain_model_over_16000_steps(mode):
+def test_plain_model_over_16000_steps():
     model = trained({"_name_": "sashimi", "d_model": 2, "n_layers": 1, "pool": [4], "layer": {"d_state": 8}}).double()
     ids = torch.randint(256, (1, 16000))
     wanted = forward(model, ids)
-    assert (stepped(model.stepper(1, mode), ids) - wanted).abs().max() < 1e-8 * wanted.abs().max()
+    assert (stepped(model.stepper(1, "linear"), ids) - wanted).abs().max() < 1e-8 * wanted.abs().max()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("layer", [{"n_ssm": 1}, {"mode": "diag"}])
-@pytest.mark.parametrize(("kind", "tolerance"), [(np.float32, 1e-3), (np.float64, 1e-8)])
-def test_a_state_after_4_800_000_steps(layer, kind, tolerance):
-    """Against the sum of a geometric series, for a constant input."""
+@pytest.mark.parametrize(("kind", "tolerance", "dt"), [(np.float32, 1e-3, 1e-3), (np.float64, 1e-8, 1e-4)])
+def test_a_state_after_4_800_000_steps(layer, kind, tolerance, dt):
+    """Against the sum of a geometric series, for a constant input.
+
+    The step sizes are the smallest that the recipes begin with, and a tenth of it. A float32 state comes to rest where what is added in
+    a step is below half a unit of its last place, in the mean some 3e-8 / (Δ/2) of the state too early.
+    """
     from downstream.audio_generation.models.step_kernels import state_space
+    from downstream.audio_generation.models.step_program import coefficients
 
     count = 4_800_000
-    kernel = S4Block(1, **layer, dt_min=1e-4, dt_max=1e-4).layer.kernel  # slow: far from settled after a second
+    kernel = S4Block(1, **layer, dt_min=dt, dt_max=dt).layer.kernel
     step = kernel.recurrence("linear")
-    parts = [step.a_bar, step.b_bar, 2 * step.c_bar[0].detach()]
-    for left, right in zip(step.left, step.right, strict=True):
-        parts += [left, 2 * right]
-    rows = torch.stack([part for value in parts for part in (value.real, value.imag)], dim=1).numpy().astype(kind).reshape(-1)
+    rows = coefficients(step).numpy().astype(kind).reshape(-1)
     states, rank = step.a_bar.shape[1], len(step.left)
     state, x, out, d = np.zeros(2 * states, kind), np.ones(1, kind), np.zeros(1, kind), np.zeros(1, kind)
     for _ in range(count):
