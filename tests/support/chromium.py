@@ -14,6 +14,11 @@ from typing import Any
 import pytest
 
 PATIENCE = 60.0  # seconds
+_LEFT = "Inspected target navigated or closed"
+
+
+class PageLeftError(AssertionError):
+    """The page was left before it answered."""
 
 
 class Chromium:
@@ -57,8 +62,11 @@ class Chromium:
         self.wait("document.readyState === 'complete' && location.href !== 'about:blank'")
 
     def value(self, expression: str) -> Any:
-        """What a JavaScript expression gives, a promise's value among it."""
-        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, userGesture=True)
+        """What a JavaScript expression gives, a promise's value among it; None if the page is left meanwhile, as by a click."""
+        try:
+            answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True, userGesture=True)
+        except PageLeftError:
+            return None
         assert "exceptionDetails" not in answer, answer["exceptionDetails"]
         return answer["result"].get("value")
 
@@ -88,6 +96,8 @@ class Chromium:
         while True:
             answer = self._read()
             if answer.get("id") == self._number:
+                if answer.get("error", {}).get("message") == _LEFT:
+                    raise PageLeftError(method)
                 assert "error" not in answer, answer["error"]
                 return answer["result"]
 
