@@ -16,6 +16,7 @@ if __package__ in (None, ""):
 
 from utility.errors import DataError, program
 from utility.experiment.texts import write_text
+from utility.text.files import read_lines
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LISTS = ("validation_list.txt", "testing_list.txt")
@@ -44,7 +45,7 @@ def prepare(root: Path, out: Path, copy: bool = False) -> dict[str, int]:
     files = {f"{digit}/{path.name}" for digit in DIGITS for path in (out / digit).glob("*.wav")}
     counts = {"training": len(files)}
     for name in LISTS:
-        listed = [line for line in (root / name).read_text(encoding="utf-8").split() if line in files]
+        listed = [line for line in map(str.strip, read_lines(root / name, "list")) if line in files]
         write_text(out / name, "".join(f"{line}\n" for line in listed))
         counts[name.partition("_")[0]] = len(listed)
         counts["training"] -= len(listed)

@@ -10,10 +10,10 @@ A copy of Speech Commands itself has the first layout; its other words are passe
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 from utility.errors import DataError
+from utility.text.files import read_lines
 from utility.text.natural import natural
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -69,7 +69,7 @@ def _listed(root: Path, split: str, field: str) -> list[Path]:
             f"{field}: {root} has neither {missing[0]} nor a folder {FOLDERS['train']}; "
             "preprocess/prepare_sc09_from_speech_commands.py makes it of a copy of Speech Commands"
         )
-    lists = {name: _digits_of((root / file).read_text(encoding="utf-8").splitlines()) for name, file in LISTS.items()}
+    lists = {name: listed_digits(root / file, field) for name, file in LISTS.items()}
     present = {f"{path.parent.name}/{path.name}": path for path in class_files(root)}
     if split == "train":
         held_out = set().union(*lists.values())
@@ -81,6 +81,16 @@ def _listed(root: Path, split: str, field: str) -> list[Path]:
     return [path for name, path in present.items() if name in chosen]
 
 
-def _digits_of(lines: Iterable[str]) -> list[str]:
-    names = (line.strip() for line in lines)
+def listed_digits(file: Path, field: str, hint: str = "") -> list[str]:
+    """The recordings of digits, ``<digit>/<name>``, that a list names; a copy of Speech Commands lists its other words too.
+
+    Args:
+        file: with a name in each line.
+        field: the field of the config that errors name.
+        hint: how to get it where it is missing.
+
+    Raises:
+        DataError: it is missing or no UTF-8 text.
+    """
+    names = (line.strip() for line in read_lines(file, "list", field, hint))
     return [name for name in names if name.split("/")[0] in LABELS]

@@ -54,6 +54,12 @@ def test_it_comes_out_of_speech_commands(commands, tmp_path, copy):
     assert (out / "testing_list.txt").read_text().split() == [f"{digit}/1.wav" for digit in DIGITS]
 
 
+def test_a_byte_order_mark_hides_no_recording(commands, tmp_path):
+    listed = commands / "testing_list.txt"
+    listed.write_bytes(b"\xef\xbb\xbf" + listed.read_bytes().removeprefix(b"bed/1.wav\n").replace(b"\n", b"\r\n"))
+    assert prepare(commands, tmp_path / "sc09") == {"training": 10, "validation": 10, "testing": 10}
+
+
 def test_what_is_no_speech_commands_is_refused(commands, tmp_path, capsys):
     (commands / "validation_list.txt").unlink()
     assert main([str(commands), str(tmp_path / "out")]) == 2

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from downstream.blocks.sc09 import DIGITS
+from downstream.blocks.sc09 import DIGITS, listed_digits
 from utility.audio.io import audio_info, find_audio
 from utility.errors import DataError, did_you_mean
 from utility.text.natural import natural
@@ -15,6 +15,8 @@ from utility.training.fields import Count, Part, check_fields, check_name, check
 
 SPLITS = ("train", "val", "test")
 LISTS = {"val": "validation_list.txt", "test": "testing_list.txt"}
+LISTS_HINT = "SC09 has it beside the folders of digits (preprocess/prepare_sc09_from_speech_commands.py)"
+FIELD = "config.downstream_expert.datarc.path"
 VAL_SHARE = 0.5  # of what is not trained on
 
 
@@ -73,7 +75,7 @@ class Corpus:
         """
         root = Path(self.path)
         if not root.is_dir():
-            raise DataError(f"config.downstream_expert.datarc.path: there is no folder {root}")
+            raise DataError(f"{FIELD}: there is no folder {root}")
         chunks = [chunk for path in READERS[self.name](self, root, split) for chunk in self._chunks(path)]
         if not chunks:
             long_enough = f" of at least {self.sample_len} samples (datarc.sample_len)" if self.drop_last else ""
@@ -95,18 +97,14 @@ def _sc09(corpus: Corpus, root: Path, split: str) -> list[Path]:
     if not folders:
         found = did_you_mean("zero", [p.name for p in root.iterdir() if p.is_dir()])
         raise DataError(f"{root} has none of the folders zero ... nine{found}")
-    listed = {name: set(_listed(root / file)) for name, file in LISTS.items()}
-    wanted = listed.get(split)
-    others = listed["val"] | listed["test"]
-    paths = [path for folder in folders for path in find_audio(folder)]
-    names = [(path, path.relative_to(root).as_posix()) for path in sorted(paths)]
-    return [path for path, name in names if (name in wanted if wanted is not None else name not in others)]
-
-
-def _listed(file: Path) -> list[str]:
-    if not file.is_file():
-        raise DataError(f"{file} is missing: SC09 has it beside the folders of digits (preprocess/prepare_sc09_from_speech_commands.py)")
-    return file.read_text(encoding="utf-8").split()
+    listed = {name: set(listed_digits(root / file, FIELD, LISTS_HINT)) for name, file in LISTS.items()}
+    paths = sorted(path for folder in folders for path in find_audio(folder))
+    present = {path.relative_to(root).as_posix(): path for path in paths}
+    if split not in listed:
+        return [path for name, path in present.items() if not any(name in names for names in listed.values())]
+    if absent := sorted(listed[split] - present.keys()):
+        raise DataError(f"{FIELD}: {root / LISTS[split]} names {len(absent)} recordings that are not there, such as {absent[0]}")
+    return [path for name, path in present.items() if name in listed[split]]
 
 
 def _folder(corpus: Corpus, root: Path, split: str) -> list[Path]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utility.errors import DataError, UsageError
+from utility.text.files import lines_of
 from utility.text.natural import natural
 
 URL = "https://storage.googleapis.com/mturk-experiments/{}/{}/{}.wav"
@@ -127,10 +128,8 @@ def read_uids(path: Path) -> dict[str, tuple[str, str]]:
     Raises:
         DataError: missing, or a line that is none of ``method filename uid``.
     """
-    if not path.is_file():
-        raise DataError(f"there is no {path}; turk_create_batch.py writes it")
     found = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(lines_of(path, "list", hint="turk_create_batch.py writes it"), start=1):
         words = line.split()
         if len(words) != _PLACES:
             raise DataError(f"{path}, line {number}: {line!r} is not 'method filename uid'")

@@ -5,7 +5,6 @@ Means with 95 % intervals, which raters are not to be trusted, agreement on digi
 
 from __future__ import annotations
 
-import csv
 import math
 import re
 from collections import defaultdict
@@ -14,12 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from utility.errors import DataError
+from utility.text.files import rows_of
 
 from .batches import read_uids
 
 NORMAL = 1.96
 GOLD = {"4.wav": (2, 2), "10.wav": (2, 2), "15.wav": (5, 2), "17.wav": (2, 2), "21.wav": (2, 2)}
 """Recordings of the data set in which raters must hear what is wrong: the most quality and musicality that they may give."""
+
+OPINION = range(1, 6)
+SCALES = {"quality": OPINION, "musicality": OPINION, "intelligibility": OPINION, "diversity": OPINION, "digit": range(10)}
+"""What may be answered to each question; other columns of a result file are not read."""
 
 _URL = re.compile(r"Input\.recording_(\d+)_url")
 
@@ -101,21 +105,15 @@ def _uids(batches: Path) -> dict[str, dict[str, tuple[str, str]]]:
 
 
 def _answers(path: Path, uids: Mapping[str, Mapping[str, tuple[str, str]]], batches: Path) -> Iterable[Answer]:
-    if not path.is_file():
-        raise DataError(f"there is no file {path}")
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        numbers = sorted(int(match[1]) for name in reader.fieldnames or () if (match := _URL.fullmatch(name)))
-        if not numbers or "WorkerId" not in reader.fieldnames:
-            raise DataError(f"{path} is no result file: it has no column WorkerId or none such as Input.recording_0_url")
-        for line, row in enumerate(reader, start=2):
-            for number in numbers:
-                condition, uid = _place(row[f"Input.recording_{number}_url"])
-                known = uids.get(condition, {}).get(uid)
-                if known is None:
-                    raise DataError(f"{path}, line {line}: recording {condition}/{uid} is in no uids.txt of {batches}")
-                given = _given(row, number, path, line)
-                yield Answer(row["WorkerId"], *known, given, len(numbers))
+    for line, row in rows_of(path, ["WorkerId", "Input.recording_0_url"], "result file"):
+        numbers = sorted(int(match[1]) for name in row if name and (match := _URL.fullmatch(name)))
+        for number in numbers:
+            condition, uid = _place(row[f"Input.recording_{number}_url"])
+            known = uids.get(condition, {}).get(uid)
+            if known is None:
+                raise DataError(f"{path}, line {line}: recording {condition}/{uid} is in no uids.txt of {batches}")
+            given = _given(row, number, path, line)
+            yield Answer(row["WorkerId"], *known, given, len(numbers))
 
 
 def _place(url: str) -> tuple[str, str]:
@@ -125,18 +123,22 @@ def _place(url: str) -> tuple[str, str]:
 
 
 def _given(row: Mapping[str, str], number: int, path: Path, line: int) -> dict[str, int]:
-    own, given = f"Answer.recording_{number}_", {}
-    for name, text in row.items():
-        if not isinstance(name, str) or not name.startswith("Answer.") or not text:
-            continue
-        question = name.removeprefix(own if name.startswith(own) else "Answer.")
-        if question.startswith("recording_"):
-            continue
-        try:
-            given[question] = int(float(text))
-        except ValueError as error:
-            raise DataError(f"{path}, line {line}: {name} is {text!r}, not a number") from error
+    given = {}
+    for question, scale in SCALES.items():
+        for name in (f"Answer.{question}", f"Answer.recording_{number}_{question}"):
+            if text := row.get(name):
+                given[question] = _value(text, scale, f"{path}, line {line}: {name}")
     return given
+
+
+def _value(text: str, scale: range, place: str) -> int:
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise DataError(f"{place} is {text!r}, not a number") from error
+    if value not in scale:
+        raise DataError(f"{place} is {text}, not a whole number from {scale[0]} to {scale[-1]}")
+    return int(value)
 
 
 def untrusted(answers: Iterable[Answer], gold: Mapping[str, tuple[int, int]], method: str = "test") -> set[str]:

@@ -13,6 +13,7 @@ import yaml
 
 from downstream.audio_generation.averaging import Average
 from downstream.audio_generation.expert import DownstreamExpert
+from downstream.audio_generation.generation.passes import Passes
 from downstream.audio_generation.param_groups import param_groups
 from downstream.audio_generation.settings import Settings
 from downstream.interfaces import RunContext
@@ -233,3 +234,13 @@ def test_a_network_that_failed_says_so(tmp_path, corpus):
             p.fill_(float("nan"))
     with pytest.raises(ToolkitError, match="not finite"):
         generate(task, tmp_path)
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:40], lambda data: data[:60] + b"\xff" * 20 + data[80:], lambda data: b""])
+def test_a_damaged_pass_is_named(tmp_path, damage):
+    passes = Passes(tmp_path, "mark")
+    passes.keep(0, 4, {"codes": np.arange(64, dtype=np.uint8).reshape(4, 16), "logprobs": np.zeros(4)})
+    path = passes.path(0, 4)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(DataError, match=r"0-4\.npz is damaged; remove it, and its part is generated again"):
+        passes.find(0, 4)

@@ -12,6 +12,8 @@ from downstream.audio_generation.data.chunks import ChunkDataset, Chunking, Chun
 from downstream.audio_generation.data.corpora import SPLITS, Corpus
 from downstream.audio_generation.data.dataset import CodeDataset
 from downstream.audio_generation.quantise import Quantiser
+from downstream.blocks.sc09 import DIGITS
+from tests.downstream.audio_generation import layouts
 from utility.errors import ConfigError, DataError, UnknownNameError
 
 MUSIC = {"_name_": "qautoaudio", "sample_len": 800, "train_percentage": 0.88}
@@ -88,7 +90,7 @@ def test_what_is_missing_is_named(tmp_path):
     with pytest.raises(DataError, match="none of the folders zero"):
         Corpus("sc09", str(tmp_path)).read("train")
     (tmp_path / "zero").mkdir()
-    with pytest.raises(DataError, match=r"validation_list\.txt is missing"):
+    with pytest.raises(DataError, match=r"validation_list\.txt does not exist; SC09 has it beside"):
         Corpus("sc09", str(tmp_path)).read("train")
     with pytest.raises(DataError, match="no recording of at least 16000 samples"):
         Corpus("qautoaudio", str(tmp_path), drop_last=True).read("test")
@@ -96,6 +98,21 @@ def test_what_is_missing_is_named(tmp_path):
         Corpus.of({"_name_": "sc9", "path": "x"}, "datarc")
     with pytest.raises(ConfigError, match="unknown field 'sample_length'; did you mean 'sample_len'"):
         Corpus.of({"_name_": "sc09", "path": "x", "sample_length": 1}, "datarc")
+
+
+def test_lists_of_other_systems(tmp_path):
+    root = layouts.sc09(tmp_path)
+    names = [f"{digit}/0.wav" for digit in DIGITS]
+    (root / "validation_list.txt").write_bytes(b"\xef\xbb\xbf" + "".join(f"{name}\r\n" for name in (*names, "bed/0.wav")).encode())
+    read = Corpus("sc09", str(root)).read
+    assert {chunk.path.relative_to(root).as_posix() for chunk in read("val")} == set(names)
+    assert not {chunk.path for chunk in read("train")} & {root / name for name in names}
+    (root / "validation_list.txt").write_text("zero/0.wav\nnine/70.wav\n")
+    with pytest.raises(DataError, match=r"validation_list\.txt names 1 recordings that are not there, such as nine/70\.wav"):
+        read("val")
+    (root / "validation_list.txt").write_bytes("zero/0.wav".encode("utf-16"))
+    with pytest.raises(DataError, match=r"datarc\.path: list .* is no UTF-8 text: line 1"):
+        read("train")
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])

@@ -358,11 +358,18 @@ def test_results_that_are_none(condition: Path, tmp_path: Path, capsys: pytest.C
 
     head = "WorkerId,Input.recording_0_url,Answer.recording_0_quality,Answer.recording_0_musicality\n"
     uid = (condition / "uids.txt").read_text().split()[2]
-    assert "there is no file" in refused(None)
-    assert "is no result file" in refused("a,b\n1,2\n")
+    assert "results.csv does not exist" in refused(None)
+    assert "has no column 'WorkerId'" in refused("a,b\n1,2\n")
     assert "there are no answers" in refused(head)
     assert "recording hums/0 is in no uids.txt" in refused(f"{head}W,http://x/hums/0/0.wav,1,2\n")
     assert "line 2: Answer.recording_0_quality is 'good', not a number" in refused(f"{head}W,http://x/hums/0/{uid}.wav,good,2\n")
+    for value in ("inf", "nan", "3.7", "0", "6"):
+        said = refused(f"{head}W,http://x/hums/0/{uid}.wav,{value},2\n")
+        assert f"line 2: Answer.recording_0_quality is {value}, not a whole number from 1 to 5" in said
+    assert "line 2: recording" in refused(f"{head}W\n")
+    (tmp_path / "wide.csv").write_text(head, encoding="utf-16")
+    assert mos.main([str(tmp_path / "wide.csv"), "--batches", str(condition)]) == 2
+    assert "is no UTF-8 text" in capsys.readouterr().err
     assert "an interval needs at least 2 answers, not 1" in refused(f"{head}W,http://x/hums/0/{uid}.wav,1,2\n")
     assert "--gold takes FILE=QUALITY,MUSICALITY" in refused(head + f"W,http://x/hums/0/{uid}.wav,1,2\n", "--gold", "4.wav")
     assert "there is no uids.txt" in refused(head, "--batches", str(tmp_path / "in"))
