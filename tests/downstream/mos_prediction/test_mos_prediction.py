@@ -22,7 +22,7 @@ from downstream.mos_prediction.neighbours import Datastore, search
 from downstream.mos_prediction.reports import Predictions, write_report
 from downstream.mos_prediction.sheet import is_sheet, translated
 from downstream.mos_prediction.table import MEAN_LISTENER, Rating, read_tables, samples_of, with_mean_listener
-from tests.downstream.mos_prediction.layouts import override, rated_tones
+from tests.downstream.mos_prediction.layouts import override
 from tests.downstream.mos_prediction.recorded import arrays
 from utility.errors import CheckpointError, ConfigError, DataError, UnknownNameError
 from utility.import_checkpoint import imported
@@ -282,22 +282,6 @@ def test_wrong_wishes_are_one_sentence(change, sentence, trained, server, tmp_pa
     process = server.run(["-m", "evaluate", "-t", "inference", "-e", str(trained["run"]), "-o", words, "--device", "cpu"], tmp_path)
     assert process.status == 2
     assert sentence in process.err.splitlines()[-1]
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory, server) -> dict[str, Path]:
-    """A run from a config in SHEET's terms."""
-    place = tmp_path_factory.mktemp("trained")
-    train, dev = rated_tones(place, "train"), rated_tones(place, "dev", seed=1)
-    sheet = {"model_type": "SSLMOS", "model_params": {"s3prl_name": "wav2vec2", "mean_net_dnn_dim": 4}, "wav_only": True}
-    sheet |= {"mean_score_criterions": [{"criterion_type": "ScalarLoss", "criterion_params": {"order": 1, "tau": 0.5}}]}
-    sheet |= {"optimizer_type": "Adam", "optimizer_params": {"lr": 0.01}, "train_batch_size": 4, "num_workers": 0, "grad_norm": 1.0}
-    sheet |= {"train_max_steps": 4, "eval_and_save_interval_steps": 2, "log_interval_steps": 2, "keep_nbest_models": 2, "patience": 5}
-    (place / "sheet.yaml").write_text(yaml.safe_dump(sheet))
-    words = ["-u", "fbank", "-d", "mos_prediction", "-c", str(place / "sheet.yaml"), "-p", str(place / "run"), "--device", "cpu"]
-    process = server.run([*words, "-o", override(train, dev, "config.runner.tensorboard=False")], place)
-    assert process.status == 0, process.err
-    return {"run": place / "run", "dev": dev, "train": train}
 
 
 def test_a_run_leaves_what_sheet_leaves_and_several_checkpoints_work_together(trained, server, tmp_path):
