@@ -38,13 +38,16 @@ class Predictor:
         self.pipeline = Pipeline(self.experiment, resolve_device(device), training=False)
 
     def __call__(self, recording: str | Path | Tensor | np.ndarray) -> dict[str, Any]:
-        """The answer to a file of any rate and channels, or to a 1-D waveform at the task's rate."""
+        """The answer to a file of any rate and channels, or to a 1-D waveform at the task's rate; a task's ``as_loaded`` hears it first."""
         if isinstance(recording, (str, Path)):
             path, wav = Path(recording), load(self.pipeline.downstream, Path(recording))
         else:
             path, wav = Path("waveform"), torch.as_tensor(recording, dtype=torch.float32).cpu()
             if wav.dim() != 1:
                 raise DataError(f"a waveform must have one dimension, not the shape {tuple(wav.shape)}")
+            if not len(wav):
+                raise DataError("the waveform holds no samples")
+            wav = getattr(self.pipeline.downstream, "as_loaded", lambda own: own)(wav)
         with self.pipeline.evaluating():
             (given,) = answer(self.pipeline, (path,), [wav], self.experiment.args["seed"])
         return given

@@ -21,7 +21,11 @@ def load(path: str | Path, seconds: float | None = 10.0) -> np.ndarray:
     Raises:
         DataError: the file cannot be read.
     """
-    wav = load_audio(path, SAMPLE_RATE)
+    return within_limits(load_audio(path, SAMPLE_RATE), seconds)
+
+
+def within_limits(wav: np.ndarray, seconds: float | None = 10.0) -> np.ndarray:
+    """A waveform at 16 kHz as :func:`load` gives it: (n,) float32, its beginning, with silence around what is very short."""
     wav = wav if seconds is None else wav[: round(seconds * SAMPLE_RATE)]
     side = max(0, LEAST - len(wav)) // 2
     return np.pad(wav, side) if side else wav

@@ -16,7 +16,7 @@ from downstream.interfaces import Outcome, RunContext, Score
 from utility.errors import ConfigError
 
 from . import work
-from .audio import load, segments
+from .audio import load, segments, within_limits
 from .build import build_predictor, check_heads, check_scale, uses_domains, uses_listeners, uses_text
 from .checkpoints import BEST, begin_with_parts, keep_best, name_of
 from .dataset import SEGMENTS, RatingDataset, Vocabularies
@@ -247,6 +247,10 @@ class DownstreamExpert(CorpusTask):
     def load_audio(self, path: str) -> Tensor:
         """A user's recording as it is heard in training."""
         return torch.from_numpy(load(path, self.settings.data.max_seconds))
+
+    def as_loaded(self, wav: Tensor) -> Tensor:
+        """A user's waveform at 16 kHz as :meth:`load_audio` gives the same recording."""
+        return torch.from_numpy(within_limits(wav.numpy(), self.settings.data.max_seconds))
 
     def inference(self, features: list[Tensor], names: list[str]) -> list[dict[str, Any]]:
         """The score of each recording, by the mean listener; a predictor that is told the data set takes the first one."""

@@ -319,7 +319,7 @@ def test_two_stage_training_takes_modules_of_another(trained, server, tmp_path):
     assert "this predictor has no module 'decoder_rnn'" in process.err
 
 
-def test_a_predictor_from_python(trained, repo):
+def test_a_predictor_from_python(trained, repo, tmp_path):
     import torch.hub
 
     scorer = torch.hub.load(str(repo), "mos_predictor", source="local", ckpt=str(trained["run"] / BEST), device="cpu")
@@ -327,5 +327,11 @@ def test_a_predictor_from_python(trained, repo):
     wav, _ = soundfile.read(path, dtype="float32")
     assert scorer.predict(wav_path=path) == pytest.approx(scorer.predict(wav=torch.from_numpy(wav)), abs=1e-4)
     assert scorer.predict(wav=wav).dtype == np.float32
+    noise = np.random.default_rng(0).normal(0, 0.1, 12 * 16000).astype(np.float32)
+    for samples in (100, len(noise)):  # shorter and longer than what is heard
+        soundfile.write(tmp_path / "x.wav", noise[:samples], 16000, subtype="FLOAT")
+        assert scorer.predict(wav_path=tmp_path / "x.wav") == scorer.predict(wav=noise[:samples])
+    with pytest.raises(Exception, match="the waveform holds no samples"):
+        scorer.predict(wav=noise[:0])
     with pytest.raises(Exception, match="either wav_path or wav"):
         scorer.predict()
