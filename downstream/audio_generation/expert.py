@@ -23,6 +23,7 @@ from .data.batches import Framing
 from .data.chunks import ChunkDataset, ChunkOrder
 from .data.corpora import SPLITS, Chunk
 from .data.dataset import CodeDataset
+from .generation.files import output_folder
 from .generation.work import Generator, bits_per_sample
 from .likelihood import hits, loss_of, scores_of
 from .models.build import build
@@ -233,7 +234,7 @@ class DownstreamExpert(CorpusTask):
         if examples is not None and len(examples) < options.n_samples:
             raise ConfigError(f"n_samples is {options.n_samples}, but {options.split} has {len(examples)} examples", f"{SOURCE}.generate")
         seed = context.seed if options.seed is None else options.seed
-        folder = Path(options.save_dir) if options.save_dir else Path(context.results_dir) / "samples"
+        folder = output_folder(options.save_dir, context.results_dir)
         generator = Generator(self.judged(), self.quantiser, options, context.device, seed, examples)
         paths, logprobs = generator.run(folder, self.settings.corpus.name, self.settings.model["_name_"], self.sample_rate)
         drawn = options.l_sample - max(0, options.l_prefix - 1)

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from utility.audio.io import find_audio, load_audio, save_audio
 from utility.errors import DataError
 
-from ..generation.files import Naming
+from ..generation.files import Naming, remove_others
 from ..generation.passes import Passes, fingerprint
 from ..models.diffusion import Schedule, sample
 from ..models.diffwave import DiffWave
@@ -82,6 +82,7 @@ class Drawer:
                     self._save(folder / f"{naming.stem}_gen_{stream + 1}.wav", wav)
                     for stream, wav in zip(streams, found["wavs"], strict=True)
                 ]
+        remove_others(folder, naming, paths)
         passes.clear()
         return paths
 

@@ -19,7 +19,7 @@ from utility.errors import ConfigError
 from ..averaging import Average
 from ..data.corpora import Chunk
 from ..expert import TASK, DownstreamExpert, check_upstream
-from ..generation.files import Naming
+from ..generation.files import Naming, output_folder
 from ..models.diffusion import loss
 from ..models.diffwave import DiffWave, build_diffwave
 from ..settings import SOURCE
@@ -156,7 +156,7 @@ class DenoisingExpert(DownstreamExpert):
             ConfigError: a vocoder is not told what to speak.
         """
         settings, options = self.settings, self.settings.generate
-        folder = Path(options.save_dir) if options.save_dir else Path(context.results_dir) / "samples"
+        folder = output_folder(options.save_dir, context.results_dir)
         seed = context.seed if options.seed is None else options.seed
         drawer = Drawer(self.judged(), settings.noise.drawn, options, settings.mel, self.sample_rate, context.device, seed)
         if self.model.hop:

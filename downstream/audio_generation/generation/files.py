@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import numpy as np
 import torch
 
 from utility.audio.io import save_audio
+from utility.errors import ConfigError
 from utility.experiment.texts import write_text, write_whole
 
 from ..quantise import Quantiser
+from .options import SOURCE
 
 
 @dataclass(frozen=True)
@@ -38,12 +41,27 @@ class Naming:
         return f"{kind}_{self.corpus}_{self.model}_len_{self.seconds:.2f}s"
 
 
+def output_folder(save_dir: str | None, results: str | Path) -> Path:
+    """Where a generation goes, ``save_dir`` or ``samples/`` of the results. Made and tried at once.
+
+    Raises:
+        ConfigError: no file can be written there.
+    """
+    folder = Path(save_dir) if save_dir else Path(results) / "samples"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except OSError as error:
+        raise ConfigError(f"save_dir: no file can be written in {folder}: {error.strerror}", SOURCE) from error
+
+
 def write(folder: Path, naming: Naming, found: dict[str, np.ndarray], quantiser: Quantiser, sample_rate: int) -> list[Path]:
     """Writes ``<stem>_gen_<i>.wav`` (32-bit floats), i from 1, the least likely first, and beside them, in the order of the files,
     ``<stem>_logprobs.npy`` (natural log likelihoods, float64) and ``<stem>_streams.json`` (which stream each file is).
 
     Args:
-        folder: where to.
+        folder: where to; it exists.
         naming: the names.
         found: ``codes`` (N, L), ``logprobs`` (N,), ``example`` and ``replica`` (N,), and perhaps ``entropy`` (N,).
         quantiser: codes to waveforms.
@@ -52,7 +70,6 @@ def write(folder: Path, naming: Naming, found: dict[str, np.ndarray], quantiser:
     Returns:
         the recordings.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     order = np.argsort(found["logprobs"], kind="stable")
     paths, rows = [], []
     for number, stream in enumerate(order.tolist(), 1):
@@ -63,9 +80,14 @@ def write(folder: Path, naming: Naming, found: dict[str, np.ndarray], quantiser:
         rows.append({"file": path.name, "stream": stream, **_row(found, stream)})
     _write_array(folder / f"{naming.stem}_logprobs.npy", found["logprobs"][order])
     write_text(folder / f"{naming.stem}_streams.json", json.dumps(rows, indent=1))
-    for stale in set(folder.glob(f"{naming.stem}_gen_*.wav")) - set(paths):  # of a generation of more
-        stale.unlink()
+    remove_others(folder, naming, paths)
     return paths
+
+
+def remove_others(folder: Path, naming: Naming, paths: list[Path]) -> None:
+    """Removes what an earlier generation of more recordings left behind under the same names."""
+    for stale in set(folder.glob(f"{naming.stem}_gen_*.wav")) - set(paths):
+        stale.unlink()
 
 
 def _row(found: dict[str, np.ndarray], stream: int) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -62,7 +63,4 @@ class Passes:
 
     def clear(self) -> None:
         """Removes them, once everything is written."""
-        for path in self.folder.glob("*.npz"):
-            path.unlink()
-        if self.folder.is_dir():
-            self.folder.rmdir()
+        shutil.rmtree(self.folder, ignore_errors=True)  # what a kill cut short lies there too

@@ -244,3 +244,20 @@ def test_a_damaged_pass_is_named(tmp_path, damage):
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match=r"0-4\.npz is damaged; remove it, and its part is generated again"):
         passes.find(0, 4)
+
+
+def test_what_a_kill_cut_short_ends_no_generation(tmp_path):
+    passes = Passes(tmp_path, "mark")
+    passes.keep(0, 4, {"logprobs": np.zeros(4)})
+    (passes.folder / ".4-8.npz.tmp-1").write_bytes(b"PK")
+    passes.clear()
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("family", ["sashimi", "diffwave"])
+def test_a_place_that_takes_no_files_is_named_before_anything_is_generated(tmp_path, corpus, family):
+    (tmp_path / "file").touch()
+    task = expert(tmp_path, corpus, family, generate={"n_samples": 1, "l_sample": 64, "save_dir": str(tmp_path / "file" / "samples")})
+    task.model = None
+    with pytest.raises(ConfigError, match=r"save_dir: no file can be written in .*samples: Not a directory"):
+        generate(task, tmp_path)

@@ -84,6 +84,11 @@ def test_what_is_drawn_does_not_depend_on_the_batch(tmp_path, corpus):
     assert not np.allclose(found[0][0], other[0])
 
 
+def test_fewer_recordings_leave_none_of_more_behind(tmp_path, corpus):
+    for count in (3, 2):
+        assert len(generate(expert(tmp_path, corpus, generate={"n_samples": count, "l_sample": 64}), tmp_path)) == count
+
+
 def test_a_short_schedule_takes_fewer_steps(tmp_path, corpus):
     task = expert(tmp_path, corpus, diffusion={"T": 50, "beta": [0.001, 0.1]}, generate={"n_samples": 1, "l_sample": 64})
     steps = []
