@@ -15,6 +15,7 @@ from downstream.audio_generation.averaging import Average
 from downstream.audio_generation.expert import DownstreamExpert
 from downstream.audio_generation.generation.passes import Passes
 from downstream.audio_generation.param_groups import param_groups
+from downstream.audio_generation.quantise import Quantiser
 from downstream.audio_generation.settings import Settings
 from downstream.interfaces import RunContext
 from tests.downstream.audio_generation.families import SMALL
@@ -135,7 +136,9 @@ def test_what_is_generated_does_not_depend_on_the_batches_and_survives_a_kill(tm
 def test_a_conditional_generation_goes_on_from_its_examples(tmp_path, corpus):
     fields = {"n_samples": 3, "n_reps": 2, "l_sample": 48, "l_prefix": 33, "n_batch": 2, "split": "test"}
     task = expert(tmp_path, corpus, generate=fields)
-    generate(task, tmp_path)
+    scores = generate(task, tmp_path)
+    likelihoods = np.load(next((tmp_path / "samples").glob("conditional_*.npy")))
+    assert scores["bits"].value == pytest.approx(-likelihoods.mean() / 16 / np.log(2))  # per code that was drawn
     rows = json.loads(next((tmp_path / "samples").glob("conditional_*.json")).read_text())
     assert sorted((row["example"], row["replica"]) for row in rows) == [(e, r) for e in range(3) for r in range(2)]
     ends = set()
@@ -145,6 +148,16 @@ def test_a_conditional_generation_goes_on_from_its_examples(tmp_path, corpus):
         np.testing.assert_array_equal(wav[:32], wanted)
         ends.add(wav[32:].tobytes())
     assert len(ends) == 6
+
+
+@pytest.mark.parametrize("published", [False, True])
+def test_linear_codes_are_decoded_as_they_were_made(tmp_path, corpus, published):
+    data = {"_name_": "sc09", "path": str(corpus), "quantization": "linear"}
+    task = expert(tmp_path, corpus, datarc=data, generate={"n_samples": 1, "l_sample": 64, "published": published})
+    generate(task, tmp_path)
+    wav, _ = soundfile.read(next((tmp_path / "samples").glob("*.wav")), dtype="float32")
+    values = Quantiser("mu-law" if published else "linear").decode(torch.arange(256)).numpy()
+    assert np.isin(wav, values).all()
 
 
 def test_the_average_of_the_weights_is_evaluated(tmp_path, corpus):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 import torch
 
+from downstream.audio_generation.data import corpora
 from downstream.audio_generation.data.batches import IGNORED, Framing
 from downstream.audio_generation.data.chunks import ChunkDataset, Chunking, ChunkOrder
 from downstream.audio_generation.data.corpora import SPLITS, Corpus
@@ -82,6 +85,15 @@ def test_another_rate_gives_parts_of_the_same_length(tmp_path):
     ]
     dataset = CodeDataset(corpus.read("train"), Quantiser(), 16000)
     assert [len(codes) for _, codes in dataset] == [10000, 10000, 10000, 2000] * 3
+
+
+@pytest.mark.parametrize(("files", "sizes"), [(241, (212, 14, 15)), (4328, (3808, 260, 260))], ids=["youtubemix", "beethoven"])
+def test_the_official_splits_of_music(monkeypatch, files, sizes):
+    paths = [Path(f"{number}.wav") for number in range(files)]
+    monkeypatch.setattr(corpora, "find_audio", lambda root: sorted(paths))
+    parts = [corpora.READERS["qautoaudio"](Corpus("qautoaudio", "."), Path(), split) for split in SPLITS]
+    assert tuple(map(len, parts)) == sizes
+    assert sum(parts, []) == paths
 
 
 def test_what_is_missing_is_named(tmp_path):

@@ -59,6 +59,9 @@ def test_a_number_picks_the_code_whose_share_it_falls_into():
     codes, logprobs = Drawing(top_p=0.5)(logits, torch.tensor([0.0, 0.42, 0.43, 0.5, 0.9, 1.0], dtype=torch.float64))
     assert codes.tolist() == [2, 2, 3, 3, 3, 3]
     np.testing.assert_allclose(logprobs.exp(), [0.3, 0.3, 0.4, 0.4, 0.4, 0.4], rtol=1e-6)  # among all codes, however drawn
+    codes, logprobs = Drawing(temp=0.5)(logits, torch.tensor([0.0, 0.03, 0.04, 0.2, 0.46, 0.47], dtype=torch.float64))
+    assert codes.tolist() == [0, 0, 1, 2, 2, 3]  # shares 1, 4, 9 and 16 of 30
+    np.testing.assert_allclose(logprobs.exp(), [0.1, 0.1, 0.2, 0.3, 0.3, 0.4], rtol=1e-6)
     assert Drawing(temp=0)(logits, torch.zeros(6))[0].tolist() == [3] * 6
 
 
