@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.cluster import KMeans
 
 from utility.errors import DataError
 from utility.metrics.generation import (
@@ -105,6 +106,26 @@ def test_recorded_thresholds(golden):
         scores = measure(training, samples[tuned.kept(row)])
         for ours, theirs in (("fid", "fid"), ("is_released", "is"), ("mis", "mis"), ("am", "am")):
             assert scores[ours] == pytest.approx(expected[f"{name}_{theirs}"], rel=1e-6)
+
+
+def test_parts_of_a_sample_are_left_out():
+    rng = np.random.default_rng(0)
+    tuned = tune_thresholds(Outputs(rng.dirichlet(np.ones(10), 50), rng.normal(size=(50, 4))), 7)
+    lower, upper = tuned.grid[:, :2].T
+    assert tuned.bounds[tuned.released].tolist() == [10, 23]  # of 25: from 0.4 on, and 0.95 of them are 23.75
+    assert (tuned.bounds[:, 0] == (lower * 25 + 1e-9).astype(int)).all()
+    assert (abs(tuned.bounds[:, 1] - (upper * 25 - 0.5)) <= 0.5 + 1e-9).all()
+
+
+def test_bins_are_the_best_of_ten_starts():
+    rows = np.random.default_rng(0).normal(size=(300, 4))
+
+    def spread(starts: int) -> float:
+        return KMeans(20, random_state=0, n_init=starts).fit(rows).inertia_
+
+    own = TrainingBins.of(rows, 20)
+    found = np.square(rows - own.centres[own.labels(rows)]).sum()
+    assert found == pytest.approx(spread(10)) and found < spread(1) * 0.999
 
 
 def test_certain_and_balanced_answers_reach_the_number_of_classes():
