@@ -204,7 +204,8 @@ def test_the_fewest_bits_of_the_first_split_are_the_best(tmp_path, corpus):
 
     def best(split: str, nats: float) -> bool:
         records = {"nats": [nats], "count": [1]} | {f"hits@{k}": [0] for k in (1, 3, 5, 10)}
-        return task.log_records(split, records, SimpleNamespace(add_scalar=lambda *_, **__: None), 1, [0], 1).save_names == ["dev-best.ckpt"]
+        logger = SimpleNamespace(add_scalar=lambda *_, **__: None)
+        return task.log_records(split, records, logger, 1, [0], 1).save_names == ["dev-best.ckpt"]
 
     assert [best("val", 4), best("val", 5), best("test", 1), best("val", 3), best("val", 3)] == [True, False, False, True, False]
 
