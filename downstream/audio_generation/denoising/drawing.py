@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -87,18 +87,22 @@ class Drawer:
         return paths
 
     def speak(self, folder: Path, source: Path) -> list[Path]:
-        """The recordings of ``source`` from their mel spectrograms, ``<name>.wav`` of each."""
+        """The recordings of ``source`` from their mel spectrograms, ``<name>.wav`` of each.
+
+        Raises:
+            DataError: no recordings, or one that would overwrite another.
+        """
         files = find_audio(source) if source.is_dir() else [source]
         if not files:
             raise DataError(f"{source} holds no audio")
-        chosen, paths = sorted(files)[: self.options.n_samples], []
-        with self._bar(len(chosen)) as bar:
-            for stream, file in enumerate(chosen):
+        targets, paths = places(sorted(files)[: self.options.n_samples], folder), []
+        with self._bar(len(targets)) as bar:
+            for stream, (place, file) in enumerate(targets.items()):
                 wav = torch.from_numpy(load_audio(file, self.sample_rate))
                 length = math.ceil(len(wav) / self.network.pooled) * self.network.pooled
                 mel = self.mel(torch.nn.functional.pad(wav, (0, length - len(wav)))[None].to(self.device))
                 drawn = self._sample(range(stream, stream + 1), length, bar, mel)[0, : len(wav)]
-                paths.append(self._save(folder / f"{file.stem}.wav", drawn.numpy()))
+                paths.append(self._save(place, drawn.numpy()))
         return paths
 
     def _sample(self, streams: range, length: int, bar: tqdm, mel: Tensor | None = None) -> Tensor:
@@ -119,3 +123,20 @@ class Drawer:
         path.parent.mkdir(parents=True, exist_ok=True)
         save_audio(path, wav, self.sample_rate, subtype="FLOAT")
         return path
+
+
+def places(files: Sequence[Path], folder: Path) -> dict[Path, Path]:
+    """Recordings by the ``<name>.wav`` in ``folder`` that each becomes.
+
+    Raises:
+        DataError: one would overwrite another, or itself.
+    """
+    found: dict[Path, Path] = {}
+    for file in files:
+        place = folder / f"{file.stem}.wav"
+        if place.exists() and place.samefile(file):
+            raise DataError(f"{file} would be overwritten; choose another generate.save_dir")
+        if place in found:
+            raise DataError(f"{found[place]} and {file} would both become {place.name}; rename one, or speak one folder at a time")
+        found[place] = file
+    return found

@@ -22,6 +22,7 @@ from filelock import FileLock, Timeout
 
 from utility.errors import DataError
 from utility.experiment.texts import write_text
+from utility.text.files import read_lines
 
 from .pages import Page
 
@@ -52,10 +53,7 @@ def read_hits(folder: Path) -> list[Hit]:
         DataError: missing, or no such table.
     """
     path = folder / "urls.csv"
-    if not path.is_file():
-        raise DataError(f"there is no {path}; turk_create_batch.py writes it")
-    with path.open(newline="", encoding="utf-8") as file:
-        header, *rows = list(csv.reader(file)) or [[]]
+    header, *rows = list(csv.reader(read_lines(path, "list", hint="turk_create_batch.py writes it"))) or [[]]
     if not rows or header != [f"recording_{number}_url" for number in range(len(header))] or any(len(row) != len(header) for row in rows):
         raise DataError(f"{path} is no table of the columns recording_0_url, recording_1_url ...")
     return [Hit(number, tuple(row)) for number, row in enumerate(rows)]

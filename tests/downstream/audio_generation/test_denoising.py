@@ -10,6 +10,7 @@ import soundfile
 import torch
 import yaml
 
+from downstream.audio_generation.denoising.drawing import places
 from downstream.audio_generation.denoising.settings import DenoisingSettings
 from downstream.audio_generation.denoising.task import DenoisingExpert
 from downstream.audio_generation.expert import DownstreamExpert
@@ -129,6 +130,18 @@ def test_a_vocoder_speaks_recordings_again(tmp_path, corpus):
     wavs = next(iter(task.get_dataloader("train")))[0]
     task("train", wavs, records={"error": [], "items": []}).backward()
     assert task.model.c_layers[0].mel_conv.conv.weight_v.grad.any()
+
+
+def test_recordings_that_would_overwrite_each_other(tmp_path):
+    for name in ("a/x.wav", "b/x.wav"):
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).touch()
+    files = [tmp_path / "a" / "x.wav", tmp_path / "b" / "x.wav"]
+    assert places(files[:1], tmp_path) == {tmp_path / "x.wav": files[0]}
+    with pytest.raises(DataError, match=r"would both become x\.wav"):
+        places(files, tmp_path)
+    with pytest.raises(DataError, match=r"x\.wav would be overwritten"):
+        places(files[:1], tmp_path / "a")
 
 
 def slaney(hertz: np.ndarray) -> np.ndarray:

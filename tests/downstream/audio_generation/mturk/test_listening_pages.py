@@ -111,6 +111,8 @@ def test_batches_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture):
         return capsys.readouterr().err
 
     assert f"{made} exists already" in refused("hums", "--methods", "ours")
+    (tmp_path / "file").touch()
+    assert f"Not a directory: {tmp_path / 'file'}" in refused("new", "--methods", "ours", "--output_dir", str(tmp_path / "file"))
     assert "there is no folder" in refused("new", "--methods", "ours", "theirs")
     assert "--batch_size 3 does not divide 4 recordings evenly" in refused("new", "--methods", "ours", "--batch_size", "3")
     assert "names ours twice" in refused("new", "--methods", "ours", "ours")
@@ -347,6 +349,8 @@ def test_servers_that_cannot_be(condition: Path, tmp_path: Path, server: RatingS
     assert "--raters must be at least 1" in refused(str(condition), "--raters", "0")
     (condition / "urls.csv").write_text("a,b\n1,2\n")
     assert "is no table of the columns recording_0_url" in refused(str(condition))
+    (condition / "urls.csv").write_text("recording_0_url\nx\n", encoding="utf-16")
+    assert "urls.csv is no UTF-8 text" in refused(str(condition))
 
 
 def test_results_that_are_none(condition: Path, tmp_path: Path, capsys: pytest.CaptureFixture):
