@@ -17,6 +17,7 @@ from utility.training.fields import (
     check_options,
     check_sections,
     keywords_of,
+    made_of,
 )
 
 from .data.chunks import Chunking
@@ -97,8 +98,7 @@ def _data(section: Mapping[str, Any]) -> tuple[Corpus, Reading]:
     source = f"{SOURCE}.datarc"
     check_fields(section, (*OF_CORPUS, *keywords_of(Reading)), ("_name_", "path"), source=source)
     reading = {name: value for name, value in section.items() if name not in OF_CORPUS}
-    check_options(Reading, reading, source=source)
-    made = Reading(**reading)
+    made = made_of(Reading, reading, source=source)
     check_name(f"quantization in {source}.quantization", made.quantization, KINDS)
     return Corpus.of({name: value for name, value in section.items() if name in OF_CORPUS}, source), made
 
@@ -107,9 +107,7 @@ def _chunking(section: Mapping[str, Any] | None, corpus: Corpus) -> Chunking | N
     if section is None:
         return None
     source = f"{SOURCE}.tbptt"
-    check_fields(section, keywords_of(Chunking), source=source)
-    check_options(Chunking, section, source=source)
-    chunking = Chunking(**section)
+    chunking = made_of(Chunking, section, source=source)
     if chunking.chunk_len > corpus.sample_len:
         raise ConfigError(f"chunk_len must be at most datarc.sample_len, {corpus.sample_len}, not {chunking.chunk_len}", source)
     return chunking

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from utility.errors import DataError
-from utility.experiment.arrays import read_table, write_table
+from utility.experiment.arrays import read_table, write_array
 from utility.experiment.texts import write_text
 from utility.metrics.generation import Outputs
 
@@ -106,7 +106,7 @@ class Cache:
     def put(self, name: str, outputs: Outputs, digest: str) -> None:
         """Writes both files, and the note last."""
         for path, array in zip(self.paths(name), (outputs.probabilities, outputs.activations), strict=True):
-            write_table(path, array)
+            write_array(path, array)
         write_text(self.folder / NOTE, json.dumps({**self._notes(), name: digest}, indent=2) + "\n")
 
     def _notes(self) -> Mapping[str, Any]:

@@ -12,9 +12,9 @@ from typing import Any
 from downstream.blocks.sc09 import class_files, wavs_in
 from downstream.interfaces import Score
 from utility.errors import ConfigError, DataError
-from utility.experiment.arrays import write_table
+from utility.experiment.arrays import write_array
 from utility.metrics.generation import HIGHER_IS_BETTER, UNITS, Outputs, TrainingBins, measure, tune_thresholds
-from utility.training.fields import Count, check_fields, check_options, keywords_of
+from utility.training.fields import Count, made_of
 
 from .outputs import Cache
 
@@ -52,10 +52,7 @@ class SampleOptions:
         Raises:
             ConfigError: fields that do not exist or are impossible.
         """
-        section = section or {}
-        check_fields(section, keywords_of(cls), source=source)
-        check_options(cls, section, source=source)
-        options = cls(**section)
+        options = made_of(cls, section or {}, source=source)
         if options.dir is None and (options.threshold or options.save_probs):
             raise ConfigError("threshold and save_probs go with a dir", source)
         return options
@@ -136,7 +133,7 @@ class SampleMetrics:
         files = sample_files(folder)
         outputs = self.classify(files, folder.name)
         if self.options.save_probs:
-            path = write_table(self.cache.folder / f"{self.options.name}-{PROBABILITIES}", outputs.probabilities)
+            path = write_array(self.cache.folder / f"{self.options.name}-{PROBABILITIES}", outputs.probabilities)
             log.warning("the probabilities of %d recordings are in %s", len(files), path)
         return outputs
 

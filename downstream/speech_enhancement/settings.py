@@ -13,7 +13,7 @@ from utility.audio.stft import StftOptions
 from utility.errors import ConfigError
 from utility.metrics.enhancement import METRICS
 from utility.metrics.enhancement.perceptual import WIDE_RATE
-from utility.training.fields import Count, CountFromZero, check_fields, check_name, check_options, check_sections, keywords_of
+from utility.training.fields import Count, CountFromZero, check_fields, check_name, check_options, check_sections, keywords_of, made_of
 
 from .onnx.export import OPSETS
 from .progress import REFERENCES
@@ -120,9 +120,7 @@ def _training(section: Mapping[str, Any], datarc: Mapping[str, Any]) -> Training
     if faults := [f"{name} belongs elsewhere: {ELSEWHERE[name]}" for name in section if name in ELSEWHERE]:
         raise ConfigError(faults, source)
     section = section | ({"num_dataloader_workers": datarc["num_workers"]} if "num_workers" in datarc else {})
-    check_fields(section, keywords_of(Training), source=source)
-    check_options(Training, section, source=source)
-    training = Training(**section)
+    training = made_of(Training, section, source=source)
     build_loss(training.loss, f"{source}.loss")
     check_name(f"{source}.batching_strategy", training.batching_strategy, STRATEGIES)
     check_name(f"{source}.reference_metric", training.reference_metric, REFERENCES)

@@ -1,4 +1,4 @@
-"""Tables of numbers as ``.npy`` files, read without executing anything and written whole."""
+"""Arrays of numbers as ``.npy`` files, read without executing anything and written whole."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ def read_table(path: Path) -> np.ndarray:
     return table
 
 
-def write_table(path: Path, table: np.ndarray) -> Path:
+def write_array(path: Path, values: np.ndarray) -> Path:
     """Writes the file whole or not at all; missing folders are made."""
 
     def write(partial: Path) -> None:
         with partial.open("wb") as file:
-            np.save(file, table)
+            np.save(file, values)
 
     path.parent.mkdir(parents=True, exist_ok=True)
     return write_whole(path, write)

@@ -9,9 +9,11 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
-from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from utility.errors import ConfigError, UnknownNameError, did_you_mean
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -188,6 +190,17 @@ def check_options(function: Callable, given: Mapping[str, Any], *, source: str) 
     ]
     if faults:
         raise ConfigError(faults, source)
+
+
+def made_of(kind: Callable[..., Made], given: Mapping[str, Any], required: Iterable[str] = (), *, source: str) -> Made:
+    """``kind`` of the fields of a section, which are checked by :func:`check_fields` and :func:`check_options` first.
+
+    Raises:
+        ConfigError: fields that do not exist, are missing or impossible.
+    """
+    check_fields(given, keywords_of(kind), required, source=source)
+    check_options(kind, given, source=source)
+    return kind(**given)
 
 
 def _fits(value: Any, wanted: Any) -> bool:

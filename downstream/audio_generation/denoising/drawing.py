@@ -16,7 +16,7 @@ from utility.audio.io import find_audio, load_audio, save_audio
 from utility.errors import DataError
 
 from ..generation.files import Naming, remove_others
-from ..generation.passes import Passes, fingerprint
+from ..generation.passes import Passes, fingerprint, in_passes
 from ..models.diffusion import Schedule, sample
 from ..models.diffwave import DiffWave
 from ..models.mel import Mel
@@ -67,9 +67,8 @@ class Drawer:
     def draw(self, folder: Path, naming: Naming, length: int) -> list[Path]:
         """Waveforms of nothing but noise; those of finished passes are taken over when it is done again."""
         options, paths = self.options, []
-        size = options.batch(self.device)
         passes = Passes(folder, fingerprint(self._decisive(length), self.network.state_dict()))
-        ranges = [range(start, min(start + size, options.n_samples)) for start in range(0, options.n_samples, size)]
+        ranges = in_passes(options.n_samples, options.batch(self.device))
         with self._bar(len(ranges)) as bar:
             for streams in ranges:
                 found = passes.find(streams.start, streams.stop)

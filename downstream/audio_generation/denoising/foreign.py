@@ -50,7 +50,7 @@ def convert(checkpoint: Path, content: Mapping[str, Any], config: Path | None = 
             f"{checkpoint} has {there} for {wrong[0]}, where the config has {here} ({len(wrong)} weights differ); --config takes another"
         )
     state: dict[str, Any] = {f"model.{name}": value for name, value in fitted.items()}
-    state |= {"best_score": tensor([float("inf")]), "_extra_state": {}}
+    state |= {"best_score": tensor([float("inf")])}
     step = int(checkpoint.stem) if checkpoint.stem.isdigit() else 0
     return Foreign("waveform", None, made, state, step=step)
 

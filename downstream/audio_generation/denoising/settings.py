@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from utility.errors import ConfigError
-from utility.training.fields import Count, CountFromZero, Limits, check_fields, check_options, check_sections, keywords_of
+from utility.training.fields import Count, CountFromZero, Limits, check_fields, check_options, check_sections, keywords_of, made_of
 
 from ..data.corpora import Corpus
 from ..models.diffusion import Schedule, linear, short
@@ -126,7 +126,4 @@ class DenoisingSettings:
 
 
 def _section(kind: type, fields: Mapping[str, Any] | None, name: str) -> Any:
-    fields, source = fields or {}, f"{SOURCE}.{name}"
-    check_fields(fields, keywords_of(kind), source=source)
-    check_options(kind, fields, source=source)
-    return kind(**fields)
+    return made_of(kind, fields or {}, source=f"{SOURCE}.{name}")

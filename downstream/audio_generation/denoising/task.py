@@ -11,14 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from downstream.blocks.corpus_task import CorpusTask
 from downstream.blocks.score_log import log_score
 from downstream.interfaces import Outcome, RunContext, Score
 from utility.errors import ConfigError
 
-from ..averaging import Average
-from ..data.corpora import Chunk
-from ..expert import TASK, DownstreamExpert, check_upstream
+from ..expert import TASK, DownstreamExpert
 from ..generation.files import Naming, output_folder
 from ..models.diffusion import loss
 from ..models.diffwave import DiffWave, build_diffwave
@@ -29,38 +26,23 @@ from .settings import DenoisingSettings
 
 
 class DenoisingExpert(DownstreamExpert):
-    """A network that finds the noise in a waveform; arguments as in :class:`..expert.DownstreamExpert`.
+    """A network that finds the noise in a waveform."""
 
-    Attributes:
-        settings: the sections, checked.
-        model: the network.
-        average: the moving average of its weights, or None.
-    """
+    def checked(self, downstream_expert: Mapping[str, Any]) -> DenoisingSettings:
+        """The sections of the config."""
+        return DenoisingSettings.of(downstream_expert)
 
-    def __init__(
-        self,
-        upstream_dim: int,
-        upstream_rate: int,
-        downstream_expert: Mapping[str, Any],
-        expdir: str | Path,
-        upstream_trainable: bool = False,
-        **kwargs: Any,
-    ):
-        CorpusTask.__init__(self, expdir, **kwargs)
-        check_upstream(upstream_dim, upstream_rate, upstream_trainable)
-        self.settings = DenoisingSettings.of(downstream_expert)
-        self.sample_rate = self.settings.corpus.sample_rate
-        self.model = build_diffwave(self.settings.model, f"{SOURCE}.modelrc")
-        self._check()
-        self.average = Average(self.model, self.settings.ema) if self.settings.ema is not None else None
-        self.register_buffer("best_score", torch.full((1,), torch.inf))
-        self.read_ahead()
+    def build(self) -> DiffWave:
+        """The network that the settings describe."""
+        model = build_diffwave(self.settings.model, f"{SOURCE}.modelrc")
+        self._check(model)
+        return model
 
-    def _check(self) -> None:
-        settings, hop, faults = self.settings, self.model.hop, []
+    def _check(self, model: DiffWave) -> None:
+        settings, hop, faults = self.settings, model.hop, []
         for name, length in (("datarc.sample_len", settings.corpus.sample_len), ("generate.l_sample", settings.generate.l_sample)):
-            if length is not None and length % self.model.pooled:
-                faults.append(f"{name} must be a multiple of {self.model.pooled}, the product of modelrc.pool, not {length}")
+            if length is not None and length % model.pooled:
+                faults.append(f"{name} must be a multiple of {model.pooled}, the product of modelrc.pool, not {length}")
         if hop and hop != settings.mel.hop_length:
             faults.append(f"mel.hop_length must be {hop}, the product of modelrc.mel_upsample, not {settings.mel.hop_length}")
         if settings.generate.mel_from is not None and not hop:
@@ -70,10 +52,6 @@ class DenoisingExpert(DownstreamExpert):
 
     # ---- data
 
-    def read_corpus(self, split: str) -> list[Chunk]:
-        """The parts of the recordings of a split."""
-        return self.settings.corpus.read(split)
-
     def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
         """Batches of the waveforms alone."""
         reading, learns = self.settings.reading, self.training and split == self.train_split
@@ -82,9 +60,6 @@ class DenoisingExpert(DownstreamExpert):
         return DataLoader(dataset, size, shuffle=learns, num_workers=reading.num_workers, collate_fn=tuples)
 
     # ---- training and evaluation
-
-    def param_groups(self, modules: Mapping[str, nn.Module]) -> None:
-        """One group of everything."""
 
     def begin_with(self, upstream: nn.Module) -> None:
         """Tunes the kernels of S4 layers to their length, so that no later pass changes a weight by itself."""
@@ -114,22 +89,6 @@ class DenoisingExpert(DownstreamExpert):
         for row, wav in zip(made, wavs, strict=True):
             row[: len(wav)] = wav
         return made
-
-    def judged(self) -> DiffWave:
-        """The network that learns, in training; otherwise the averaged one, if there is one."""
-        return self.model if self.training or self.average is None else self.average.model
-
-    def after_update(self) -> None:
-        """Moves the average on."""
-        if self.average is not None:
-            self.average.update(self.model)
-
-    def get_extra_state(self) -> dict[str, Any]:
-        """Nothing beside buffers."""
-        return {}
-
-    def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Nothing to take up."""
 
     def log_records(
         self, split: str, records: dict[str, list], logger: Any, global_step: int, batch_ids: list[int], total_batch_num: int, **kwargs: Any

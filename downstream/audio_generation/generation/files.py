@@ -13,7 +13,8 @@ import torch
 
 from utility.audio.io import save_audio
 from utility.errors import ConfigError
-from utility.experiment.texts import write_text, write_whole
+from utility.experiment.arrays import write_array
+from utility.experiment.texts import write_text
 
 from ..quantise import Quantiser
 from .options import SOURCE
@@ -78,7 +79,7 @@ def write(folder: Path, naming: Naming, found: dict[str, np.ndarray], quantiser:
         save_audio(path, wav.numpy(), sample_rate, subtype="FLOAT")
         paths.append(path)
         rows.append({"file": path.name, "stream": stream, **_row(found, stream)})
-    _write_array(folder / f"{naming.stem}_logprobs.npy", found["logprobs"][order])
+    write_array(folder / f"{naming.stem}_logprobs.npy", found["logprobs"][order])
     write_text(folder / f"{naming.stem}_streams.json", json.dumps(rows, indent=1))
     remove_others(folder, naming, paths)
     return paths
@@ -92,11 +93,3 @@ def remove_others(folder: Path, naming: Naming, paths: list[Path]) -> None:
 
 def _row(found: dict[str, np.ndarray], stream: int) -> dict[str, Any]:
     return {name: values[stream].item() for name, values in found.items() if name != "codes"}
-
-
-def _write_array(path: Path, values: np.ndarray) -> None:
-    def write_to(place: Path) -> None:
-        with place.open("wb") as file:
-            np.save(file, values)
-
-    write_whole(path, write_to)

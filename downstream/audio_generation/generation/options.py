@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from utility.errors import ConfigError
-from utility.training.fields import Count, CountFromZero, NotNegative, Part, check_fields, check_name, check_options, keywords_of
+from utility.training.fields import Count, CountFromZero, NotNegative, Part, check_name, made_of
 
 from ..data.corpora import SPLITS
+from .passes import in_passes
 
 SOURCE = "config.downstream_expert.generate"
 BATCH = {"cpu": 32, "cuda": 1024}
@@ -58,10 +59,7 @@ class Options:
         Raises:
             ConfigError, UnknownNameError: fields that do not exist or are impossible.
         """
-        fields = fields if fields is not None else {}
-        check_fields(fields, keywords_of(cls), source=SOURCE)
-        check_options(cls, fields, source=SOURCE)
-        options = cls(**fields)
+        options = made_of(cls, fields if fields is not None else {}, source=SOURCE)
         check_name(f"split in {SOURCE}.split", options.split, SPLITS)
         if options.l_prefix > options.l_sample:
             raise ConfigError(f"l_prefix must be at most l_sample, {options.l_sample}, not {options.l_prefix}", SOURCE)
@@ -75,5 +73,4 @@ class Options:
 
     def passes(self, device: str) -> list[range]:
         """The examples of each pass."""
-        size = self.batch(device)
-        return [range(start, min(start + size, self.n_samples)) for start in range(0, self.n_samples, size)]
+        return in_passes(self.n_samples, self.batch(device))

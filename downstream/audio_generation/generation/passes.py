@@ -28,6 +28,11 @@ def fingerprint(settings: Mapping[str, Any], weights: Mapping[str, torch.Tensor]
     return digest.hexdigest()[:16]
 
 
+def in_passes(count: int, size: int) -> list[range]:
+    """The numbers below ``count``, ``size`` at once."""
+    return [range(start, min(start + size, count)) for start in range(0, count, size)]
+
+
 class Passes:
     """The finished passes in ``folder/.unfinished-<fingerprint>``.
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from utility.errors import ConfigError, DataError
-from utility.training.fields import Count, check_fields, check_name, check_options, keywords_of
+from utility.training.fields import Count, check_name, made_of
 
 from .diffwave_parts import Conditioned, Conv, StepEmbedding, ZeroConv
 from .weight_norm import NormedWeight
@@ -178,7 +178,4 @@ def build_diffwave(config: Mapping[str, Any], source: str) -> DiffWave:
     backbone = config.get("backbone", "sashimi")
     check_name(f"backbone in {source}", backbone, BACKBONES)
     module, name = BACKBONES[backbone]
-    kind = getattr(import_module(f".{module}", __package__), name)
-    check_fields(fields, keywords_of(kind), source=source)
-    check_options(kind, fields, source=source)
-    return kind(**fields)
+    return made_of(getattr(import_module(f".{module}", __package__), name), fields, source=source)

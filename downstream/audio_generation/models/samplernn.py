@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from utility.errors import ConfigError, UnknownNameError
-from utility.training.fields import Count, check_fields, check_name, check_options, keywords_of
+from utility.training.fields import Count, check_name, made_of
 
 from .samplernn_step import FastSampleRNN, PlainSampleRNN
 from .weight_norm import NormedWeight
@@ -238,6 +238,4 @@ class SampleRNN(nn.Module):
 
 def backbone_of(name: str, fields: Mapping[str, Any], source: str) -> SampleRNN:
     """The SampleRNN of a config section; see :func:`.build.build`."""
-    check_fields(fields, keywords_of(SampleRNN), source=f"{source} ({name})")
-    check_options(SampleRNN, fields, source=f"{source} ({name})")
-    return SampleRNN(**fields)
+    return made_of(SampleRNN, fields, source=f"{source} ({name})")

@@ -54,18 +54,25 @@ def glu_add(x, residual, out, width, batch):
 
 
 @compiled(fastmath=True, error_model="numpy")
+def moments(row):
+    """Mean and variance of (width)."""
+    mean = np.float32(0)
+    for i in range(row.size):
+        mean += row[i]
+    mean /= np.float32(row.size)
+    square = np.float32(0)
+    for i in range(row.size):
+        square += (row[i] - mean) * (row[i] - mean)
+    return mean, square / np.float32(row.size)
+
+
+@compiled(fastmath=True, error_model="numpy")
 def norm_scalar(x, out, width, batch, s, m):
     """Mean and deviation over the features; no epsilon."""
     for b in range(batch):
         row = x[b * width : (b + 1) * width]
-        mean = np.float32(0)
-        for i in range(width):
-            mean += row[i]
-        mean /= np.float32(width)
-        square = np.float32(0)
-        for i in range(width):
-            square += (row[i] - mean) * (row[i] - mean)
-        scale = s / max(np.sqrt(square / np.float32(width)), np.float32(1e-19))
+        mean, variance = moments(row)
+        scale = s / max(np.sqrt(variance), np.float32(1e-19))
         for i in range(width):
             out[b * width + i] = (row[i] - mean + m) * scale
 
@@ -75,14 +82,8 @@ def norm_layer(x, out, width, batch, weight, bias, epsilon):
     """LayerNorm."""
     for b in range(batch):
         row = x[b * width : (b + 1) * width]
-        mean = np.float32(0)
-        for i in range(width):
-            mean += row[i]
-        mean /= np.float32(width)
-        square = np.float32(0)
-        for i in range(width):
-            square += (row[i] - mean) * (row[i] - mean)
-        scale = _ONE / np.sqrt(square / np.float32(width) + epsilon)
+        mean, variance = moments(row)
+        scale = _ONE / np.sqrt(variance + epsilon)
         for i in range(width):
             out[b * width + i] = (row[i] - mean) * scale * weight[i] + bias[i]
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from utility.training.fields import Count, check_fields, check_name, check_options, keywords_of
+from utility.training.fields import Count, check_name, made_of
 
 from .wavenet_step import FastWaveNet, PlainWaveNet
 
@@ -106,6 +106,4 @@ class WaveNet(nn.Module):
 
 def backbone_of(name: str, fields: Mapping[str, Any], source: str) -> WaveNet:
     """The WaveNet of a config section; see :func:`.build.build`."""
-    check_fields(fields, keywords_of(WaveNet), source=f"{source} ({name})")
-    check_options(WaveNet, fields, source=f"{source} ({name})")
-    return WaveNet(**fields)
+    return made_of(WaveNet, fields, source=f"{source} ({name})")

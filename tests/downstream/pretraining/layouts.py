@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-import yaml
+
+from tests.support.configs import counted_in_updates
 
 TASKS = Path(__file__).resolve().parents[3] / "downstream"
 RATE = 16000
@@ -63,8 +64,4 @@ def override(root: Path, name: str, *more: str) -> str:
 
 def stepped(place: Path, name: str) -> Path:
     """The task's config without what it counts in epochs, so that a test can count in updates."""
-    config = yaml.safe_load((TASKS / f"pretrain_{name}" / "config.yaml").read_text())
-    config["runner"] = {field: value for field, value in config["runner"].items() if not field.endswith(("_epoch", "_epochs"))}
-    path = place / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return path
+    return counted_in_updates(TASKS / f"pretrain_{name}", place)

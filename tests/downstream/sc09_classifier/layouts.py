@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from downstream.blocks.sc09 import DIGITS, FOLDERS, LISTS, NOISES, class_files
 from downstream.speech_commands.corpus import part_of
+from tests.support.configs import counted_in_updates
 from utility.audio.io import save_audio
 
 TASK = Path(__file__).resolve().parents[3] / "downstream/sc09_classifier"
@@ -58,8 +58,4 @@ def write_lists(root: Path) -> Path:
 
 def stepped(place: Path) -> Path:
     """The task's config without what it counts in epochs, so that a test can count in updates."""
-    config = yaml.safe_load((TASK / "config.yaml").read_text())
-    config["runner"] = {field: value for field, value in config["runner"].items() if not field.endswith(("_epoch", "_epochs"))}
-    path = place / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return path
+    return counted_in_updates(TASK, place)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import yaml
 
+from tests.support.configs import counted_in_updates
 from utility.audio.io import save_audio
 
 TASK = Path(__file__).resolve().parents[3] / "downstream/speech_enhancement"
@@ -45,8 +45,4 @@ def override(root: Path, *more: str) -> str:
 
 def stepped(place: Path) -> Path:
     """The task's config without what it counts in epochs, so that a test can count in updates."""
-    config = yaml.safe_load((TASK / "config.yaml").read_text())
-    config["runner"] = {field: value for field, value in config["runner"].items() if not field.endswith(("_epoch", "_epochs"))}
-    path = place / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
-    return path
+    return counted_in_updates(TASK, place)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from utility.errors import DataError
-from utility.experiment.arrays import read_table, write_table
+from utility.experiment.arrays import read_table, write_array
 
 
 def test_what_is_written_is_read(tmp_path: Path):
     table = np.arange(6, dtype=np.float32).reshape(2, 3)
-    path = write_table(tmp_path / "new/table.npy", table)
+    path = write_array(tmp_path / "new/table.npy", table)
     assert np.array_equal(read_table(path), table)
     assert [file.name for file in path.parent.iterdir()] == ["table.npy"]
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from utility.errors import ConfigError, UnknownNameError
-from utility.training.fields import Count, NotNegative, Part, check_lists, check_name, check_options, check_sections, check_texts
+from utility.training.fields import Count, NotNegative, Part, check_lists, check_name, check_options, check_sections, check_texts, made_of
 
 
 def head(
@@ -104,3 +104,17 @@ def test_sections():
     ):
         with pytest.raises(ConfigError, match=sentence):
             check_sections(given, ("a",), ("a",), source="here")
+
+
+def test_something_is_made_of_checked_fields():
+    def pair(first: int, second: int = 2) -> tuple[int, int]:
+        return first, second
+
+    assert made_of(pair, {"first": 1}, ("first",), source="s") == (1, 2)
+    for given, sentence in (
+        ({}, "'first' is missing"),
+        ({"first": 1, "secnd": 2}, "did you mean 'second'"),
+        ({"first": "x"}, "first must be"),
+    ):
+        with pytest.raises(ConfigError, match=sentence):
+            made_of(pair, given, ("first",), source="s")

@@ -1,0 +1,186 @@
+"""Generation code by code: SaShiMi, SampleRNN, WaveNet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from downstream.blocks.score_log import log_score
+from downstream.interfaces import Outcome, RunContext, Score
+from utility.errors import ConfigError
+
+from .carried import Carried
+from .data.batches import Framing
+from .data.chunks import ChunkDataset, ChunkOrder
+from .data.dataset import CodeDataset
+from .expert import TASK, DownstreamExpert
+from .generation.files import output_folder
+from .generation.work import Generator, bits_per_sample
+from .likelihood import hits, loss_of, scores_of
+from .models.build import build
+from .models.code_model import CodeModel
+from .param_groups import param_groups
+from .settings import SOURCE, Settings
+
+
+class CodeExpert(DownstreamExpert):
+    """A network that predicts each code of a recording from those before it; its score is the likelihood of the recordings in bits."""
+
+    def __init__(self, *arguments: Any, **kwargs: Any):
+        super().__init__(*arguments, **kwargs)
+        self.carried = Carried()
+        if (limit := self.settings.clip_value) is not None:
+            for parameter in self.model.parameters():
+                if parameter.requires_grad:
+                    parameter.register_hook(lambda gradient: gradient.clamp(-limit, limit))
+
+    def checked(self, downstream_expert: Mapping[str, Any]) -> Settings:
+        """The sections of the config."""
+        return Settings.of(downstream_expert)
+
+    def build(self) -> CodeModel:
+        """The network that the settings describe."""
+        self.quantiser = self.settings.quantiser
+        model = build(self.settings.model, self.quantiser.n_codes)
+        self.framing = self._framing(model.warm_up)
+        return model
+
+    def _framing(self, needed: int) -> Framing:
+        reading, chunking = self.settings.reading, self.settings.tbptt
+        if chunking is not None and chunking.overlap_len != needed + 1:
+            raise ConfigError(f"overlap_len must be {needed + 1} for this network, not {chunking.overlap_len}", f"{SOURCE}.tbptt")
+        if reading.pad_len not in (None, needed):
+            raise ConfigError(f"pad_len must be {needed} for this network, not {reading.pad_len}", f"{SOURCE}.datarc")
+        powers, multiple = self.settings.corpus.name == "sc09", math.prod(self.settings.model.get("pool", ()))
+        return Framing(self.quantiser.zero, needed, reading.context_len or 0, multiple, powers)
+
+    # ---- data
+
+    def dataset(self, split: str, kept: int = 0) -> CodeDataset:
+        """The items of a split; ``kept`` of them stay in memory."""
+        return CodeDataset(self.corpus_of(split), self.quantiser, self.sample_rate, kept)
+
+    def get_dataloader(self, split: str, epoch: int = 0) -> DataLoader:
+        """Batches of ``(wavs, x, y, whether the sequences begin)``: inputs (B, warm_up + L) and targets (B, L), int64."""
+        reading, learns = self.settings.reading, self.training and split == self.train_split
+        size = reading.batch_size if learns else reading.eval_batch_size or reading.batch_size
+        if not learns or self.settings.tbptt is None:
+            return DataLoader(self.dataset(split), size, shuffle=learns, num_workers=reading.num_workers, collate_fn=self._collate)
+        dataset = ChunkDataset(self.dataset(split, kept=size), self.framing, self.settings.tbptt)
+        ranks = dist.get_world_size() if dist.is_initialized() else 1
+        order = ChunkOrder([chunk.frames for chunk in self.corpus_of(split)], self.settings.tbptt, size, shuffle=True, ranks=ranks)
+        return DataLoader(dataset, batch_sampler=order, num_workers=reading.num_workers, collate_fn=dataset.collate)
+
+    def _collate(self, items: list[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], Tensor, Tensor, bool]:
+        wavs, codes = zip(*items, strict=True)
+        return list(wavs), *self.framing.batch(codes), True
+
+    # ---- training and evaluation
+
+    def param_groups(self, modules: Mapping[str, nn.Module]) -> list[dict[str, Any]]:
+        """The learning rates and decays that parameters of the network ask for."""
+        return param_groups(self.model.model, modules.values())
+
+    def begin_with(self, upstream: nn.Module) -> None:
+        """Makes the network ready for the longest sequences of the training."""
+        splits = {self.train_split, *self.evaluated} & set(self.splits)
+        longest = max((chunk.frames for split in splits for chunk in self.corpus_of(split)), default=1)
+        x, _ = self.framing.batch([torch.zeros(longest, dtype=torch.int64)])
+        self.model.prepare(x.size(1) - self.framing.pad_len, self.quantiser.zero)
+
+    def forward(
+        self, split: str, features: list[Tensor], x: Tensor, y: Tensor, begins: bool, records: dict[str, list], **kwargs: Any
+    ) -> Tensor:
+        """The mean loss of a batch in nats.
+
+        Args:
+            features: not used.
+            x: inputs (B, warm_up + L).
+            y: targets (B, L).
+            begins: the sequences begin here; otherwise they go on from the last batch.
+            records: lists to grow.
+        """
+        x, y = x.to(self.best_score.device), y.to(self.best_score.device)
+        if self.training and self.settings.tbptt is not None:
+            logits, state = self.model(x, None if begins else self.carried.of_this_process(x.device))
+            self.carried.put(state)
+            total, count = self._score(logits, y, records)
+        elif self.training or self.settings.tbptt is None:
+            total, count = self._score(self.judged()(x)[0], y, records)
+        else:
+            total, count = self._in_chunks(x, y, records)
+        return total / max(1, count)
+
+    def _score(self, logits: Tensor, y: Tensor, records: dict[str, list]) -> tuple[Tensor, int]:
+        total, count = loss_of(logits, y)
+        records["nats"].append(total.item())
+        records["count"].append(count)
+        if not self.training:
+            for name, number in hits(logits, y).items():
+                records[name].append(number)
+        return total, count
+
+    def _in_chunks(self, x: Tensor, y: Tensor, records: dict[str, list]) -> tuple[Tensor, int]:
+        """Whole sequences, chunk by chunk."""
+        state, total, count = None, x.new_zeros((), dtype=torch.float32), 0
+        for start in self.settings.tbptt.starts(y.size(1)):
+            inputs, targets = self.settings.tbptt.window(x, y, start)
+            logits, state = self.judged()(inputs, state)
+            loss, scored = self._score(logits, targets, records)
+            total, count = total + loss, count + scored
+        return total, count
+
+    def after_update(self) -> None:
+        """Moves the average on; tells the other processes what this one carries."""
+        super().after_update()
+        if self.settings.tbptt is not None:
+            self.carried.exchange()
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """What is carried from chunk to chunk."""
+        return {"carried": self.carried.states}
+
+    def set_extra_state(self, state: dict[str, Any]) -> None:
+        """Takes up that of a checkpoint."""
+        self.carried.states = list(state["carried"])
+
+    def log_records(
+        self, split: str, records: dict[str, list], logger: Any, global_step: int, batch_ids: list[int], total_batch_num: int, **kwargs: Any
+    ) -> Outcome:
+        """Logs bits per sample; asks for ``dev-best.ckpt`` whenever those of the first split to be evaluated are the fewest so far."""
+        scores = scores_of(records)
+        for name, score in scores.items():
+            logger.add_scalar(f"{TASK}/{split}-{name}", score.value, global_step=global_step)
+        if split == self.train_split and "hits@1" not in records:
+            return Outcome()
+        bits = scores["bpb"].value
+        best = split in self.evaluated[:1] and bits < self.best_score.item()
+        if best:
+            self.best_score.fill_(bits)
+        log_score(Path(self.results_dir), split, global_step, bits, best)
+        return Outcome(["dev-best.ckpt"] if best else [], scores=scores)
+
+    # ---- use
+
+    def run(self, name: str, context: RunContext) -> Mapping[str, Score]:
+        """Generates recordings; their scores are the bits that the network itself needs for their codes."""
+        options = self.settings.generate
+        examples = self.dataset(options.split) if options.l_prefix else None
+        if examples is not None and len(examples) < options.n_samples:
+            raise ConfigError(f"n_samples is {options.n_samples}, but {options.split} has {len(examples)} examples", f"{SOURCE}.generate")
+        seed = context.seed if options.seed is None else options.seed
+        folder = output_folder(options.save_dir, context.results_dir)
+        generator = Generator(self.judged(), self.quantiser, options, context.device, seed, examples)
+        paths, logprobs = generator.run(folder, self.settings.corpus.name, self.settings.model["_name_"], self.sample_rate)
+        drawn = options.l_sample - max(0, options.l_prefix - 1)
+        return {
+            "recordings": Score(len(paths), True, "count"),
+            "bits": Score(bits_per_sample(logprobs, drawn), False, "bits per sample, of what was generated"),
+        }
