@@ -87,7 +87,7 @@ def test_noisy_recordings_are_scored_whole(expert: Enhancer):
     noisy[8000:] += 1
     expert.pairs["test"] = {"a": (noisy, clean)}
     assert run(expert, "evaluate")["noisy_snr"] == pytest.approx(10 * np.log10(clean.square().sum().item() / 159), abs=1e-3)
-    expert.settings["evaluation"] = {"fixed_sequence_length": 20}
+    expert.settings["evaluation"] = {**PLAIN, "fixed_sequence_length": 20}
     assert np.isnan(run(expert, "evaluate")["noisy_snr"])  # infinite: the noise is beyond
 
 
