@@ -28,7 +28,7 @@ from utility.experiment.trackers import Tracker
 from utility.training.distributed import Team
 from utility.training.seeding import Stream, seed_everything
 from utility.training.signals import StopRequest
-from utility.training.threads import default_threads, set_threads
+from utility.training.threads import default_threads, order_sums, set_threads
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,7 @@ class Runner:
         self.experiment, self.team, self.device = experiment, team, device
         stored = experiment.state.get("Threads") if experiment.resumes and experiment.mode == "train" else None
         set_threads(experiment.runner.threads or stored or default_threads(team.local_size))
+        order_sums()
 
     def train(self) -> int:
         """Trains to the end; returns the exit status: 0 when training is complete, 128 + signal when it was asked to stop."""
