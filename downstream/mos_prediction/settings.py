@@ -13,7 +13,7 @@ from utility.metrics.mos import KEYS
 from utility.training.fields import Count, CountFromZero, NotNegative, check_fields, check_lists, check_options, check_sections
 
 from .dataset import PADDINGS
-from .neighbours import WEIGHTINGS, K
+from .neighbours import SEARCHES, WEIGHTINGS, K
 from .ranking import ORDERS
 
 NP_MODES = ("naive_knn", "domain_id_knn_1", "fusion")
@@ -101,6 +101,7 @@ class Inference:
         datastore: the file for these.
         fusion: the file of ``-t fusion``; by default beside the datastore.
         k, temperature, weighting: of naive_knn.
+        search: ``torch`` or ``faiss``: what looks for neighbours.
         bootstrap: samples for confidence intervals; 0 for none.
         domain_idx: the data set that recordings without one are taken for.
         model_averaging: take the mean weights of the kept checkpoints.
@@ -115,6 +116,7 @@ class Inference:
     k: Count = K
     temperature: float = 1.0
     weighting: str = "negative_distance"
+    search: str = "torch"
     bootstrap: CountFromZero = 0
     domain_idx: CountFromZero | None = None
     model_averaging: bool = False
@@ -208,6 +210,7 @@ def check_config(given: Mapping[str, Any]) -> None:
     _known(f"{SOURCE}.selection.order", selection.order, ORDERS)
     _known(f"{SOURCE}.datarc.padding_mode", data.padding_mode, PADDINGS)
     _known(f"{SOURCE}.inference.weighting", inference.weighting, WEIGHTINGS)
+    _known(f"{SOURCE}.inference.search", inference.search, SEARCHES)
     if inference.np_inference_mode is not None:
         _known(f"{SOURCE}.inference.np_inference_mode", inference.np_inference_mode, NP_MODES)
     if bool(inference.np_inference_mode) + inference.model_averaging + bool(inference.meta_model) > 1:

@@ -20,7 +20,7 @@ from utility.experiment import checkpoint as files
 from . import ensemble, fusion
 from .audio import load
 from .datastore import read_datastore, write_datastore
-from .neighbours import Datastore, naive_knn, nearest_domains, search
+from .neighbours import Datastore, Index, naive_knn, nearest_domains
 from .reports import Predictions, write_report
 from .table import Rating, read_tables, samples_of
 
@@ -61,8 +61,8 @@ def build_datastore(expert: DownstreamExpert, context: RunContext) -> None:
 
 def train_fusion(expert: DownstreamExpert, context: RunContext) -> None:
     """Fits the nets of ``np_inference_mode: fusion`` on ``datastore.csv``, with the datastore of ``inference.datastore``."""
-    samples, store = _training_samples(expert), _store(expert)
-    evidence = _evidence(expert, context, samples, store, expert.settings.inference.k, without_itself=True)
+    samples, index = _training_samples(expert), _index(expert, context)
+    evidence = _evidence(expert, context, samples, index, expert.settings.inference.k, without_itself=True)
     truth = torch.tensor([sample.mean for sample in samples], device=evidence.predicted.device)
     path = _fusion_file(expert)
     fusion.save(path, fusion.train(evidence, truth, context.seed))
@@ -111,23 +111,23 @@ def _answers_of(expert: DownstreamExpert, context: RunContext, members: list[Pat
 
 
 def _by_neighbours(expert: DownstreamExpert, context: RunContext, samples: list[Rating]) -> Predictions:
-    settings, store = expert.settings.inference, _store(expert)
+    settings, index = expert.settings.inference, _index(expert, context)
     queries = torch.stack([_pooled(features) for _, features in _features(expert, context, samples)])
-    return Predictions(samples, naive_knn(store, queries, settings.k, settings.weighting, settings.temperature).tolist())
+    return Predictions(samples, naive_knn(index, queries, settings.k, settings.weighting, settings.temperature).tolist())
 
 
 def _by_nearest_domain(expert: DownstreamExpert, context: RunContext, samples: list[Rating]) -> Predictions:
-    store, answers, domains = _store(expert), [], []
+    index, answers, domains = _index(expert, context), [], []
     for sample, features in _features(expert, context, samples):
-        (domain,), _ = nearest_domains(store, _pooled(features)[None])
+        (domain,), _ = nearest_domains(index, _pooled(features)[None])
         answers.append(float(expert.answer(features, [replace(sample, domain=domain)]).scores))
         domains.append(str(domain))
     return Predictions(samples, answers, retrieved=domains)
 
 
 def _by_fusion(expert: DownstreamExpert, context: RunContext, samples: list[Rating]) -> Predictions:
-    nets, store = fusion.read(_fusion_file(expert)), _store(expert)
-    evidence = _evidence(expert, context, samples, store, nets.k)
+    nets, index = fusion.read(_fusion_file(expert)), _index(expert, context)
+    evidence = _evidence(expert, context, samples, index, nets.k)
     return Predictions(samples, nets.to(evidence.predicted.device)(evidence).tolist())
 
 
@@ -140,28 +140,28 @@ _MODES: Mapping[str | None, Callable] = {
 
 
 def _evidence(
-    expert: DownstreamExpert, context: RunContext, samples: list[Rating], store: Datastore, k: int, without_itself: bool = False
+    expert: DownstreamExpert, context: RunContext, samples: list[Rating], index: Index, k: int, without_itself: bool = False
 ) -> fusion.Evidence:
     """What RAMP's nets are told of each sample."""
     head = getattr(expert.model, "categorical_head", None)
     if head is None:
         raise ConfigError("fusion needs a predictor with use_additional_categorical_head: true", f"{SOURCE}.inference")
-    if len(store.names) < k + without_itself:
-        raise ConfigError(f"k is {k}, and the datastore has {len(store.names)} utterances", f"{SOURCE}.inference")
+    if len(index.store.names) < k + without_itself:
+        raise ConfigError(f"k is {k}, and the datastore has {len(index.store.names)} utterances", f"{SOURCE}.inference")
     queries, predicted, classes = [], [], []
     for sample, features in _features(expert, context, samples):
         answer = expert.answer(features, [sample])
         queries.append(_pooled(features))
         predicted.append(answer.scores[0].float())
         classes.append(answer.confidences[0].softmax(-1).mean(0))
-    found = search(store, torch.stack(queries), k + without_itself)
+    found = index.nearest(torch.stack(queries), k + without_itself)
     squared, indices = found.squared, found.indices
     if without_itself:
-        places = {name: place for place, name in enumerate(store.names)}
+        places = {name: place for place, name in enumerate(index.store.names)}
         own = torch.tensor([places.get(name, -1) for name in _names(samples)], device=indices.device)
         order = (indices == own[:, None]).long().sort(dim=1, stable=True).indices[:, :k]
         squared, indices = squared.gather(1, order), indices.gather(1, order)
-    scores = torch.as_tensor(store.scores, dtype=torch.float32, device=indices.device)[indices]
+    scores = torch.as_tensor(index.store.scores, dtype=torch.float32, device=indices.device)[indices]
     return fusion.Evidence(squared, scores, torch.stack(predicted), torch.stack(classes), head.output_step)
 
 
@@ -184,12 +184,12 @@ def _make_folder(folder: Path, field: str) -> None:
         raise ConfigError(f"{folder} cannot be a folder: {error.strerror}", f"{SOURCE}.{field}") from error
 
 
-def _store(expert: DownstreamExpert) -> Datastore:
+def _index(expert: DownstreamExpert, context: RunContext) -> Index:
     settings = expert.settings.inference
     if not settings.datastore:
         mode = settings.np_inference_mode or "fusion"
         raise ConfigError(f"field 'datastore' is missing, which {mode} needs; stage 3 of a recipe makes one", f"{SOURCE}.inference")
-    return read_datastore(settings.datastore)
+    return Index(read_datastore(settings.datastore), settings.search, context.device)
 
 
 def _fusion_file(expert: DownstreamExpert) -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from .options import real, whole
 
-SEARCH = {"k": "", "temperature": "", "weighting": "", "bootstrap": ""}
+SEARCH = {"k": "", "temperature": "", "weighting": "", "search": "", "bootstrap": ""}
 COMMON = {
     "stage": "-1",
     "stop_stage": "100",
@@ -35,4 +35,4 @@ def search(options: Mapping[str, str]) -> dict[str, object]:
     """What the options of a script say of neighbours and of confidence intervals; what they leave open is the task's default."""
     kinds = {"k": whole, "bootstrap": whole, "temperature": real}
     given = {name: kind(options, name) for name, kind in kinds.items() if options[name]}
-    return {f"inference.{name}": value for name, value in {**given, "weighting": options["weighting"]}.items()}
+    return {f"inference.{name}": value for name, value in {**given, "weighting": options["weighting"], "search": options["search"]}.items()}

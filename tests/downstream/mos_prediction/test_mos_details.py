@@ -16,7 +16,7 @@ from downstream.mos_prediction.models.conditioned import AlignNet
 from downstream.mos_prediction.models.mb_net import MBNet
 from downstream.mos_prediction.models.parts import Answer, Conditions, over_frames
 from downstream.mos_prediction.models.ssl_mos import SSLMOS
-from downstream.mos_prediction.neighbours import WEIGHTINGS, Datastore, naive_knn, nearest_domains, search
+from downstream.mos_prediction.neighbours import WEIGHTINGS, Datastore, Index, naive_knn, nearest_domains
 from downstream.mos_prediction.ranking import Ranking
 from downstream.mos_prediction.table import Rating
 from downstream.mos_prediction.vcc import read_2016, read_2018
@@ -55,14 +55,14 @@ def test_temperature_divides_the_logits(name, logits):
         wanted = (torch.tensor([logits]) / temperature).softmax(-1)
         torch.testing.assert_close(WEIGHTINGS[name](torch.tensor([[1.0, 4.0]]), temperature), wanted)
     store = Datastore(["a", "b"], np.array([[1.0], [2.0]], np.float32), np.array([1.0, 5.0]))
-    cold, hot = (naive_knn(store, torch.zeros(1, 1), 2, name, temperature)[0] for temperature in (0.1, 100.0))
+    cold, hot = (naive_knn(Index(store), torch.zeros(1, 1), 2, name, temperature)[0] for temperature in (0.1, 100.0))
     assert cold < 1.1
     assert hot == pytest.approx(3, abs=0.1)
 
 
 def test_a_pool_may_have_more_than_ten_data_sets():
     store = Datastore(["1_a_1_u", "12_b_12_v"], np.array([[0.0], [5.0]], np.float32), np.array([1.0, 5.0]))
-    assert nearest_domains(store, torch.tensor([[4.0], [1.0]])) == ([12, 1], ["12_b_12_v", "1_a_1_u"])
+    assert nearest_domains(Index(store), torch.tensor([[4.0], [1.0]])) == ([12, 1], ["12_b_12_v", "1_a_1_u"])
 
 
 def test_neighbours_far_from_the_origin_are_the_nearest():
@@ -71,7 +71,7 @@ def test_neighbours_far_from_the_origin_are_the_nearest():
     query = entries[17] + 0.01
     distances = np.square(entries - query).sum(1)
     store = Datastore([str(number) for number in range(300)], (entries + 3000).astype(np.float32), np.ones(300))
-    found = search(store, torch.tensor(query + 3000, dtype=torch.float32)[None], 5)
+    found = Index(store).nearest(torch.tensor(query + 3000, dtype=torch.float32)[None], 5)
     assert found.indices[0].tolist() == np.argsort(distances)[:5].tolist()
 
 
@@ -126,7 +126,7 @@ def test_an_utterance_is_no_neighbour_of_itself_where_fusion_is_fitted(monkeypat
     answer = Answer(torch.tensor([3.0]), None, torch.zeros(1, 2, 17))
     expert = SimpleNamespace(model=SimpleNamespace(categorical_head=head), answer=lambda features, rows: answer)
     for without, scores in ((False, [[0, 1], [3, 2]]), (True, [[1, 2], [2, 4]])):
-        evidence = work._evidence(expert, None, samples, store, 2, without_itself=without)
+        evidence = work._evidence(expert, None, samples, Index(store), 2, without_itself=without)
         assert evidence.scores.tolist() == scores
         assert evidence.squared.shape == (2, 2)
 

@@ -18,7 +18,7 @@ from downstream.mos_prediction.build import check_scale
 from downstream.mos_prediction.checkpoints import BEST, keep_best, name_of
 from downstream.mos_prediction.dataset import RatingDataset
 from downstream.mos_prediction.datastore import read_datastore, write_datastore
-from downstream.mos_prediction.neighbours import Datastore, search
+from downstream.mos_prediction.neighbours import Datastore, Index
 from downstream.mos_prediction.reports import Predictions, write_report
 from downstream.mos_prediction.sheet import is_sheet, translated
 from downstream.mos_prediction.table import MEAN_LISTENER, Rating, read_tables, samples_of, with_mean_listener
@@ -154,7 +154,7 @@ def test_an_empty_datastore_and_one_of_another_model_are_refused():
         Datastore([], np.zeros((0, 3), np.float32), np.zeros(0))
     store = Datastore(["a"], np.zeros((1, 3), np.float32), np.zeros(1))
     with pytest.raises(DataError, match="vectors of 3 numbers, the predictor makes 4"):
-        search(store, torch.zeros(1, 4))
+        Index(store).nearest(torch.zeros(1, 4))
     with pytest.raises(DataError, match="names no data set of a pool"):
         store.domain_of(0)
 

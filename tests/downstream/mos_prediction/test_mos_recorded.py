@@ -11,7 +11,7 @@ import torch
 
 from downstream.mos_prediction.datastore import read_datastore
 from downstream.mos_prediction.losses import CRITERIONS, Criterion, class_of
-from downstream.mos_prediction.neighbours import Datastore, naive_knn, nearest_domains, search
+from downstream.mos_prediction.neighbours import Datastore, Index, naive_knn, nearest_domains
 from downstream.mos_prediction.ranking import Ranking
 from downstream.mos_prediction.sheet import translated
 from tests.downstream.mos_prediction.recorded import CASES, MANIFEST, arrays, cases, checkpoint_of, conditions, features, predictor
@@ -181,9 +181,9 @@ def test_nearest_neighbours(golden):
         ids["paths"] if len(ids["paths"]) == 75 else [str(i) for i in range(75)], read("store_embeds").numpy(), read("store_scores").numpy()
     )
     for k in (1, 3, 10, 60):
-        torch.testing.assert_close(search(store, read("queries"), k).squared, read(f"distances_k{k}"), rtol=1e-4, atol=1e-4)
-        np.testing.assert_allclose(naive_knn(store, read("queries"), k), read(f"final_k{k}"), rtol=1e-4, atol=1e-4)
-        older = naive_knn(store, read("queries"), k, "inverse_distance")
+        torch.testing.assert_close(Index(store).nearest(read("queries"), k).squared, read(f"distances_k{k}"), rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(naive_knn(Index(store), read("queries"), k), read(f"final_k{k}"), rtol=1e-4, atol=1e-4)
+        older = naive_knn(Index(store), read("queries"), k, "inverse_distance")
         np.testing.assert_allclose(older, read(f"final_olddist_k{k}"), rtol=1e-4, atol=1e-4)
 
 
@@ -193,10 +193,10 @@ def test_a_recorded_datastore_is_read(golden):
     read, ids = arrays(folder), json.loads((folder / "ids.json").read_text())
     store = read_datastore(folder / "datastore.h5")
     assert store.names == sorted(store.names)
-    np.testing.assert_allclose(naive_knn(store, read("queries"), 10), read("final_k10"), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(naive_knn(Index(store), read("queries"), 10), read("final_k10"), rtol=1e-4, atol=1e-4)
     nearest = [names[0] for names in ids["neighbour_ids"]["1"]]
-    domains, names = nearest_domains(store, read("queries"))
+    domains, names = nearest_domains(Index(store), read("queries"))
     assert names == nearest
     assert domains == [int(name.split("_")[0]) for name in nearest]
     small = read_datastore(folder / "datastore_small.h5")
-    np.testing.assert_allclose(naive_knn(small, read("queries"), 10), read("small_final_k10"), rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(naive_knn(Index(small), read("queries"), 10), read("small_final_k10"), rtol=1e-4, atol=1e-4)

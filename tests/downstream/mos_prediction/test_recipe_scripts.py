@@ -136,12 +136,12 @@ def test_inference_by_neighbours(calls, tmp_path, capsys):
     store.parent.mkdir(parents=True)
     store.touch()
     assert benchmarks.main(words) == 0
-    assert benchmarks.main([*words, "--k", "20", "--temperature", "0.5", "--bootstrap", "100"]) == 0
-    assert [fields(calls[1])[f"inference.{name}"] for name in ("k", "temperature", "bootstrap")] == [20, 0.5, 100]
+    assert benchmarks.main([*words, "--k", "20", "--temperature", "0.5", "--bootstrap", "100", "--search", "faiss"]) == 0
+    assert [fields(calls[1])[f"inference.{name}"] for name in ("k", "temperature", "bootstrap", "search")] == [20, 0.5, 100, "faiss"]
     assert benchmarks.main([*words, "--k", "many"]) == 2
     assert "--k must be a whole number, not 'many'" in capsys.readouterr().err
     found = fields(calls[0])
-    assert not {"inference.k", "inference.weighting"} & set(found)
+    assert not {"inference.k", "inference.weighting", "inference.search"} & set(found)
     assert found["inference.outdir"] == str(given.parent / "results/np_checkpoint-best/naive_knn/bvcc_test")
     assert (found["inference.np_inference_mode"], found["inference.datastore"]) == ("naive_knn", str(store))
 
