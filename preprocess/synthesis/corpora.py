@@ -24,6 +24,7 @@ CORPORA = {
     "valentini": "Valentini's noisy speech (VoiceBank-DEMAND), 28 speakers: enhancement",
     "valentini_56": "the same with 56 speakers",
     "mos": "BVCC, SOMOS, NISQA, TMHINT-QI and Blizzard Challenge 2019, degraded speech with ratings: MOS prediction",
+    "mos_pools": "PSTN, SingMOS, Tencent and URGENT2024-MOS, the other sets of its pools",
     "sc09": "SC09, the spoken digits of Speech Commands: generation of speech, digits as classes",
     "youtubemix": "piano pieces in the layout of YouTubeMix: generation of music",
     "libri2mix": "Libri2Mix, conversations of two speakers in noise: speaker diarization",

@@ -98,6 +98,19 @@ def degraded(speech: np.ndarray, active: slice, how: Degradation, rng: np.random
     return wav.astype(np.float32)
 
 
+def reverberated(speech: np.ndarray, seconds: float, rng: np.random.Generator) -> np.ndarray:
+    """(n,) speech in a room whose reverberation, as strong as the direct sound, falls by 60 dB in this time.
+
+    Args:
+        speech: (n,) floating point, 16 kHz.
+    """
+    time = np.arange(1, round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / seconds)
+    response = np.concatenate([[1.0], tail / np.sqrt(np.square(tail).sum())])
+    size = len(speech) + len(response)
+    return np.fft.irfft(np.fft.rfft(speech, size) * np.fft.rfft(response, size), size)[: len(speech)].astype(np.float32)
+
+
 def clipped(wav: np.ndarray, share: float, active: slice) -> np.ndarray:
     """The waveform with this share of the samples of ``active`` at the limit."""
     limit = float(np.quantile(np.abs(wav[active]), 1 - share))

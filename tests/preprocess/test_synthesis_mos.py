@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,17 @@ import soundfile
 
 from preprocess.synthesis import mos
 from preprocess.synthesis.build import Item
-from preprocess.synthesis.degradations import MOST_CLIPPED, WAYS, Degradation, band_limited, clipped, degraded, quantised, without_packets
+from preprocess.synthesis.degradations import (
+    MOST_CLIPPED,
+    WAYS,
+    Degradation,
+    band_limited,
+    clipped,
+    degraded,
+    quantised,
+    reverberated,
+    without_packets,
+)
 from tests.support.corpora import synthetic
 
 
@@ -19,6 +30,12 @@ from tests.support.corpora import synthetic
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The corpus of size tiny."""
     return synthetic("mos", tmp_path_factory.mktemp("mos"))
+
+
+@pytest.fixture(scope="module")
+def pools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The other sets of the pools, of size tiny."""
+    return synthetic("mos_pools", tmp_path_factory.mktemp("mos_pools"))
 
 
 def rows(path: Path, header: bool = True) -> list:
@@ -44,6 +61,29 @@ def test_every_listed_recording_is_there_at_its_rate(tiny):
         assert paths
         assert {(soundfile.info(path).samplerate, soundfile.info(path).subtype) for path in paths} == {(rate, "PCM_16")}
     assert sum(map(len, listed.values())) + len(names) == len(list(tiny.rglob("*.wav")))
+
+
+def test_every_listed_recording_of_the_pools_is_there_at_its_rate(pools):
+    singmos, urgent = pools / "singmos/DATA", rows(pools / "urgent2024-mos/metadata.csv")
+    listed = {pools / "pstn/train" / row["filename"]: 8000 for row in rows(pools / "pstn/train/pstn_train.csv")}
+    for name in ("train", "val", "eval"):
+        listed |= {singmos / "wav" / f"{row[0]}.wav": 16000 for row in rows(singmos / f"sets/{name}_mos_list.txt", False)}
+    for table in (pools / "tencent/TencentCorups").glob("*.csv"):
+        listed |= {table.parent / row["deg_wav"]: 16000 for row in rows(table)}
+    listed |= {pools / "urgent2024-mos" / row["wav_path"]: int(row["sampling_rate"]) for row in urgent}
+    assert listed.keys() == set(pools.rglob("*.wav"))
+    assert all((soundfile.info(path).samplerate, soundfile.info(path).subtype) == (rate, "PCM_16") for path, rate in listed.items())
+    assert len({row["sampling_rate"] for row in urgent}) > 2
+    assert all(np.mean(json.loads(row["raw_ratings"])) == float(row["score"]) for row in urgent)
+    assert min(float(row["noise"]) for row in rows(pools / "hidden_pools/urgent2024-mos.csv")) > 0
+    settings = [tuple(row.values())[1:] for row in rows(pools / "hidden_pools/tencent.csv")]
+    assert len(set(settings)) > len(settings) / 2  # each recording has its own
+
+
+def test_two_corpora_share_a_folder(tmp_path):
+    for name in ("mos", "mos_pools"):
+        synthetic(name, tmp_path)
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {*mos.SOURCES, "hidden", "hidden_pools"}
 
 
 def test_ratings_are_whole_scores_by_several_listeners(tiny):
@@ -101,6 +141,19 @@ def test_degradations_do_what_they_say():
     assert 0.15 < np.mean(lost == 0) < 0.45
     noisy = degraded(wav, slice(None), Degradation(noise=0.5), rng, 0) - wav
     assert 10 * np.log10(np.mean(wav**2) / np.mean(noisy**2)) == pytest.approx(15, abs=0.01)
+
+
+def test_a_room_stays_after_the_sound():
+    click = np.zeros(16000)
+    click[100] = 1
+    heard = reverberated(click, 0.5, np.random.default_rng(0))
+    assert len(heard) == len(click)
+    assert heard[100] == pytest.approx(1, abs=1e-6)
+    assert np.abs(heard[:100]).max() < 1e-6
+    energy = [np.square(heard[start : start + 1600]).sum() for start in (101, 1701, 3301)]
+    assert 10 * np.log10(energy[0] / energy[1]) == pytest.approx(12, abs=2)  # 60 dB in half a second
+    assert np.square(heard[101:]).sum() == pytest.approx(1, abs=0.01)
+    assert energy[1] > energy[2] > 0
 
 
 def test_equal_seeds_give_equal_bytes(tiny, tmp_path):

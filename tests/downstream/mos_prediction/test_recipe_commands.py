@@ -6,36 +6,81 @@ import csv
 from pathlib import Path
 
 import pytest
+import soundfile
 import yaml
 
 from downstream.mos_prediction.preparation.recipe import read_recipe
 from downstream.mos_prediction.preparation.rows import Wishes
-from downstream.mos_prediction.recipes import benchmarks
+from downstream.mos_prediction.recipes import benchmarks, training
 from downstream.mos_prediction.recipes.data import prepare
 from downstream.mos_prediction.table import read_table
 from tests.downstream.mos_prediction.archives import EGS, script
 from tests.support.corpora import synthetic
 
-SETS = ("bvcc", "somos", "nisqa", "tmhint-qi", "bc19")
+SETS = ("bvcc", "nisqa", "pstn", "singmos", "somos", "tencent", "tmhint-qi", "urgent2024-mos")
+POOLS = {
+    "bvcc+nisqa+pstn+singmos+somos+tencent+tmhint-qi": SETS[:-1],
+    "bvcc+somos+singmos+nisqa+tmhint-qi+tencent+pstn+urgent2024-mos": (
+        *("bvcc", "somos", "singmos", "nisqa", "tmhint-qi", "tencent", "pstn", "urgent2024-mos"),
+    ),
+}
 
 
 @pytest.fixture(scope="module")
 def corpora(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The synthetic sets of size tiny."""
-    return synthetic("mos", tmp_path_factory.mktemp("mos"))
+    folder = tmp_path_factory.mktemp("mos")
+    synthetic("mos_pools", folder)
+    return synthetic("mos", folder)
 
 
-def test_recipes_read_the_synthetic_archives(corpora, tmp_path):
-    written = {}
+@pytest.fixture(scope="module")
+def recipes(corpora, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recipes after their stage 0, as their scripts call it, in a folder of their own."""
+    folder = tmp_path_factory.mktemp("recipes")
+    for name in (*SETS, *POOLS):
+        (folder / name).mkdir()
+        (folder / name / "recipe.yaml").write_bytes((EGS / name / "recipe.yaml").read_bytes())
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(folder / name)
+            assert training.main(["--stage", "0", "--stop_stage", "0", "--db_root", str(corpora / name)]) == 0
+    return folder
+
+
+def samples(path: Path) -> set[str]:
+    return {rating.sample for rating in read_table(path)}
+
+
+def test_recipes_read_the_synthetic_archives(recipes, corpora):
     for name in SETS:
-        for path in prepare(
-            read_recipe(EGS / name), corpora / name, tmp_path, Wishes(sample_rate=16000), domain_idx=1 if name == "nisqa" else None
-        ):
-            written[path.stem] = {rating.sample for rating in read_table(path)}
-    assert {"bvcc_train", "somos_dev", "nisqa_train", "nisqa_dev_with_domain_idx_1", "P501", "tmhintqi_train", "bc19_test"} <= set(written)
-    assert written["nisqa_train"] == written["train_sim"] | written["train_live"]
-    assert not written["tmhintqi_train"] & written["tmhintqi_dev"]
+        (train,), (dev,) = (getattr(read_recipe(EGS / name), role) for role in ("train", "dev"))
+        learnt, chosen = (samples(recipes / name / f"data/{part}.csv") for part in (train, dev))
+        assert chosen
+        assert len(learnt) > len(chosen)
+        assert not learnt & chosen
+    nisqa = recipes / "nisqa/data"
+    assert samples(nisqa / "nisqa_train.csv") == samples(nisqa / "train_sim.csv") | samples(nisqa / "train_live.csv")
+    assert (nisqa / "nisqa_dev_with_domain_idx_1.csv").is_file()
     assert len(list(corpora.rglob("audios_16000/*.wav"))) == len(list(corpora.rglob("audios/*.wav")))
+    rates = {soundfile.info(rating.wav_path).samplerate for path in recipes.glob("*/data/*.csv") for rating in read_table(path)}
+    assert rates == {16000}
+
+
+@pytest.mark.parametrize("pool", POOLS)
+def test_a_pool_is_all_rows_of_its_sets_by_their_numbers(pool, recipes):
+    for role in ("train", "dev"):
+        rows = read_table(recipes / pool / f"data/{role}.csv")
+        assert [rating.domain for rating in rows] == sorted(rating.domain for rating in rows)
+        for number, name in enumerate(POOLS[pool]):
+            (part,) = getattr(read_recipe(EGS / name), role)
+            own = read_table(recipes / name / f"data/{part}.csv")
+            found = [(rating.sample, rating.system, rating.score, rating.wav_path) for rating in rows if rating.domain == number]
+            assert found == [(f"{number}_{rating.sample}", f"{number}_{rating.system}", rating.score, rating.wav_path) for rating in own]
+
+
+def test_a_test_set_of_its_own(corpora, tmp_path):
+    (path,) = prepare(read_recipe(EGS / "bc19"), corpora / "bc19", tmp_path, Wishes(sample_rate=16000))
+    assert len(samples(path)) == 6
 
 
 def test_mean_scores_for_other_predictors(corpora, tmp_path, capsys, monkeypatch):
@@ -85,7 +130,7 @@ def test_printed_commands(corpora, tmp_path):
         for name in ("inference.log", "results.csv", "distribution.png", "utt_scatter_plot.png", "sys_scatter_plot.png"):
             assert (expdir / results / name).stat().st_size > 0
     run("./utils/BENCHMARKS/get_all_bencmarks.sh", "--stage", 0, "--stop_stage", 0, "--db_root", corpora, status=2)
-    for name in ("FOR", "LIVETALK", "P501", "somos_test", "tmhintqi_test"):
+    for name in ("FOR", "LIVETALK", "P501", "somos_test", "singmos_test", "tmhintqi_test"):
         (data / f"{name}.csv").unlink()
     printed = run("./utils/BENCHMARKS/run_all_bencmarks.sh", *own, "--checkpoint", expdir / "checkpoint-best.pkl")
     assert "headline: mean SRCC of" in printed
