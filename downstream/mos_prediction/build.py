@@ -96,6 +96,7 @@ def check_heads(model_type: str, params: Mapping[str, Any], step: float, criteri
     for option in filter(None, heads.values()):
         if (own := params.get(option, signature(SSLMOS).parameters[option].default)) != step:
             faults.append(f"modelrc.categorical_step is {step:g} and {option} {own}: both must be the distance of the classes' scores")
+    faults += _of_variance(model_type, params, criterions)
     if faults:
         raise ConfigError(faults, source)
 
@@ -106,6 +107,21 @@ def _misfits(name: str, criterion: Criterion, model_type: str, classes: str | No
     if criterion.of_classes() != {classes is not None}:
         return [f"{name} must be CategoricalLoss for a categorical head" if classes else f"{name} has CategoricalLoss for a head of scores"]
     return []
+
+
+def _of_variance(model_type: str, params: Mapping[str, Any], criterions: Mapping[str, Criterion]) -> list[str]:
+    """SHEET trains an uncertain predictor on any loss, and reports the variance that nothing trained."""
+    faults, mean = [], "mean_score_criterions"
+    if without := model_type.removesuffix("_U") * model_type.endswith("_U"):
+        if params.get("use_listener_modeling") or params.get("mean_net_output_type") == "categorical":
+            return [f"{model_type} has no log variance with these model_params: model_type {without} is the same"]
+        if criterions[mean] and not criterions[mean].of_variance():
+            losses = f"without GaussianNLLLoss or LaplaceNLLLoss in lossrc.{mean}"
+            faults.append(f"{losses} the log variance of {model_type} would stay untrained: model_type {without} has none")
+    for name, criterion in criterions.items():
+        if criterion.of_variance() and not (without and name == mean):
+            faults.append(f"lossrc.{name} has a loss of the variance, which only {mean} of SSLMOS_U and AlignNet_U can have")
+    return faults
 
 
 def uses_listeners(model_type: str, params: Mapping[str, Any]) -> bool:

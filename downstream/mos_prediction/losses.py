@@ -53,6 +53,8 @@ class ScalarLoss(nn.Module):
 class GaussianNLLLoss(nn.Module):
     """Negative log likelihood of the target under a normal distribution with the predicted variance, without its constant."""
 
+    of_variance = True
+
     def __init__(self, tau: float = 0.0, masked_loss: bool = False):
         super().__init__()
         self.tau = tau
@@ -65,6 +67,8 @@ class GaussianNLLLoss(nn.Module):
 
 class LaplaceNLLLoss(nn.Module):
     """The same under a Laplace distribution, whose scale is the exponential of the predicted number."""
+
+    of_variance = True
 
     def __init__(self, tau: float = 0.0, masked_loss: bool = False):
         super().__init__()
@@ -158,6 +162,10 @@ class Criterion(nn.Module):
     def of_classes(self) -> set[bool]:
         """Whether the losses are of classes or of scores: one of them, both, or nothing."""
         return {getattr(loss, "of_classes", False) for loss in self.losses}
+
+    def of_variance(self) -> bool:
+        """Whether a loss trains the predicted variance."""
+        return any(getattr(loss, "of_variance", False) for loss in self.losses)
 
     def forward(self, scores: Tensor, targets: Tensor, lengths: Tensor | None = None, log_variance: Tensor | None = None) -> Tensor:
         """(B, T) scores or (B, T, C) logits, (B,) targets -> scalar."""

@@ -15,7 +15,9 @@ from downstream.mos_prediction.losses import Criterion
 from downstream.mos_prediction.settings import Settings, check_config
 from utility.errors import ConfigError, UnknownNameError
 
-SCALAR, CLASSES, GAUSSIAN = ([{"criterion_type": f"{kind}Loss"}] for kind in ("Scalar", "Categorical", "GaussianNLL"))
+SCALAR, CLASSES, GAUSSIAN, LAPLACE = (
+    [{"criterion_type": f"{kind}Loss"}] for kind in ("Scalar", "Categorical", "GaussianNLL", "LaplaceNLL")
+)
 MEAN, LISTENER, HEAD = "mean_score_criterions", "listener_score_criterions", "categorical_head_criterions"
 
 
@@ -80,6 +82,18 @@ def test_a_model_type_is_needed(config):
         ("UTMOS", {"use_listener_modeling": True}, {MEAN: SCALAR}, "mean_score_criterions has a loss, and UTMOS has no head for it"),
         ("LDNet", {"use_mean_net": True}, {LISTENER: SCALAR}, "mean_score_criterions is empty"),
         ("MBNet", {}, {MEAN: SCALAR}, "listener_score_criterions is empty"),
+        ("SSLMOS_U", {}, {MEAN: SCALAR}, "the log variance of SSLMOS_U would stay untrained: model_type SSLMOS has none"),
+        ("AlignNet_U", {}, {MEAN: SCALAR}, "without GaussianNLLLoss or LaplaceNLLLoss in lossrc.mean_score_criterions the log variance"),
+        ("SSLMOS_U", {}, {}, "mean_score_criterions is empty"),
+        (
+            "SSLMOS",
+            {},
+            {MEAN: GAUSSIAN},
+            "lossrc.mean_score_criterions has a loss of the variance, which only mean_score_criterions of SSL",
+        ),
+        ("LDNet", {}, {LISTENER: LAPLACE}, "lossrc.listener_score_criterions has a loss of the variance"),
+        ("AlignNet_U", {"use_listener_modeling": True}, {LISTENER: SCALAR}, "AlignNet_U has no log variance with these model_params"),
+        ("SSLMOS_U", {"mean_net_output_type": "categorical"}, {MEAN: CLASSES}, "these model_params: model_type SSLMOS is the same"),
     ],
 )
 def test_a_head_and_its_loss_belong_together(model, params, losses, sentence):
@@ -93,6 +107,7 @@ def test_a_head_and_its_loss_belong_together(model, params, losses, sentence):
     ("model", "params", "losses"),
     [
         ("SSLMOS_U", {}, {MEAN: GAUSSIAN}),
+        ("AlignNet_U", {"use_domain_modeling": True}, {MEAN: SCALAR + LAPLACE}),
         ("SSLMOS", {"mean_net_output_type": "categorical"}, {MEAN: CLASSES}),
         ("SSLMOS", {"use_additional_categorical_head": True}, {MEAN: SCALAR, HEAD: CLASSES}),
         ("AlignNet", {"use_domain_modeling": True}, {MEAN: SCALAR}),
