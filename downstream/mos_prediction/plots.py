@@ -29,21 +29,31 @@ def _title(level: str, metrics: Mapping[str, float | None]) -> str:
     return f"{level} level {numbers}"
 
 
+def _range(truth: Sequence[float], predicted: Sequence[float]) -> tuple[float, float]:
+    """The scale, and further where scores lie beyond it."""
+    scores = [*SCALE, *map(float, truth), *map(float, predicted)]
+    return min(scores), max(scores)
+
+
 def _distribution(path: Path, truth: Sequence[float], predicted: Sequence[float]) -> None:
     with _figure(path) as axes:
-        axes.hist([np.asarray(truth), np.asarray(predicted)], bins=np.linspace(*SCALE, 40), label=["true_mos", "predict_mos"])
+        axes.hist(
+            [np.asarray(truth), np.asarray(predicted)], bins=np.linspace(*_range(truth, predicted), 40), label=["true_mos", "predict_mos"]
+        )
+        axes.margins(y=0.25)  # room for the legend
         axes.legend(loc="upper right")
         axes.set_xlabel("MOS")
         axes.set_ylabel("number")
+        axes.yaxis.get_major_locator().set_params(integer=True)
 
 
 def _scatter(path: Path, truth: Sequence[float], predicted: Sequence[float], title: str, opacity: float) -> None:
-    top = max(SCALE[1], float(np.max(predicted)), float(np.max(truth)))
+    ends = _range(truth, predicted)
     with _figure(path) as axes:
-        axes.scatter(truth, predicted, s=15, color="b", alpha=opacity)
-        axes.plot([0, top], [0, top], linestyle="--", color="0.3")
-        axes.set_xlim([SCALE[0], top])
-        axes.set_ylim([SCALE[0], top])
+        axes.scatter(truth, predicted, s=15, color="b", alpha=opacity, clip_on=False)
+        axes.plot(ends, ends, linestyle="--", color="0.3")
+        axes.set_xlim(ends)
+        axes.set_ylim(ends)
         axes.set_xlabel("True MOS")
         axes.set_ylabel("Predicted MOS")
         axes.set_title(title, fontsize="medium")

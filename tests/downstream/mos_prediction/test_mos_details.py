@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from downstream.mos_prediction import work
+from downstream.mos_prediction import plots, work
 from downstream.mos_prediction.dataset import Vocabularies
 from downstream.mos_prediction.expert import DownstreamExpert
 from downstream.mos_prediction.models.conditioned import AlignNet
@@ -73,6 +73,18 @@ def test_neighbours_far_from_the_origin_are_the_nearest():
     store = Datastore([str(number) for number in range(300)], (entries + 3000).astype(np.float32), np.ones(300))
     found = Index(store).nearest(torch.tensor(query + 3000, dtype=torch.float32)[None], 5)
     assert found.indices[0].tolist() == np.argsort(distances)[:5].tolist()
+
+
+@pytest.mark.parametrize(("truth", "predicted", "ends"), [([1, 3, 5], [2, 3, 4], (1, 5)), ([2, 30, 95], [-3, 40, 80], (-3, 95))])
+def test_pictures_show_every_score(truth, predicted, ends, monkeypatch, tmp_path):
+    figures = []
+    monkeypatch.setattr(plots._figure, "__exit__", lambda self, *_: figures.append(self.figure.axes[0]))
+    plots.draw_all(tmp_path, ["a", "a", "b"], truth, predicted)
+    counts, utterances, systems = figures
+    assert sum(bar.get_height() for bar in counts.patches) == 6
+    assert utterances.get_xlim() == utterances.get_ylim() == ends
+    assert utterances.collections[0].get_offsets().tolist() == [list(pair) for pair in zip(truth, predicted, strict=True)]
+    assert len(systems.collections[0].get_offsets()) == 2
 
 
 def test_an_undefined_evaluation_ranks_last_and_is_still_known():
