@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -51,10 +50,11 @@ class UpstreamExpert(UpstreamBase):
         if model_config is not None:
             raise UsageError(f"this upstream takes no config (-g {model_config}): the model holds its settings")
         source = Source.of(ckpt, refresh)
-        self.settings = source.settings()
-        model_type, _ = read_config(self.settings)
+        settings = source.settings()
+        model_type, _ = read_config(settings)
         _check_kind(model_type, only, source.name)
         self.net = _net(model_type, source, batch_independent)
+        self.preprocessors = {name: (settings / name).read_bytes() for name in SETTINGS[1:] if (settings / name).is_file()}
         if gradient_checkpointing and not self.model.supports_gradient_checkpointing:
             raise UsageError(f"gradient_checkpointing does not exist for models of type {model_type!r}")
         if gradient_checkpointing:
@@ -76,9 +76,8 @@ class UpstreamExpert(UpstreamBase):
         """Writes the model as it is now into a folder of Hugging Face's layout."""
         weights = {getattr(self.net, "prefix", "") + name: value for name, value in self.model.state_dict().items()}
         self.model.save_pretrained(folder, state_dict=weights, save_original_format=False)  # the names are right as they are
-        for name in SETTINGS[1:]:
-            if (self.settings / name).is_file():
-                shutil.copy(self.settings / name, folder / name)
+        for name, content in self.preprocessors.items():
+            (folder / name).write_bytes(content)
 
     def forward(self, wavs: list[Tensor]) -> dict[str, Any]:
         """

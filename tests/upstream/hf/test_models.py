@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+
 import pytest
 import torch
 from torch import Tensor
 
-from tests.upstream.hf.tiny import FEATURES, MODELS, WINDOW, waves
+from tests.upstream.hf.tiny import FEATURES, MODELS, WINDOW, save, waves
 from upstream.interfaces import Featurizer
 from upstream.registry import build
 from utility.features.waves import WaveError
+from utility.training.feature_store import fingerprint
 
 CLOSE = {"rtol": 1e-4, "atol": 2e-5}
 LENGTHS = (6100, 2600, 4520, 2600, 800)
@@ -62,6 +66,17 @@ def test_an_export_is_the_model_as_it_is_now(saved, tmp_path, name):
         ours, theirs = (each(batch)["hidden_states"] for each in (upstream, build("hf", ckpt=str(tmp_path))))
     assert all(torch.equal(one, other) for one, other in zip(ours, theirs, strict=True))
     assert any(not torch.equal(one, other) for one, other in zip(ours, before, strict=True))
+
+
+def test_a_moved_folder_is_the_same_model(tmp_path):
+    """Also to what knows features again, and it is exported after its folder is gone."""
+    save("whisper", tmp_path / "one")
+    shutil.copytree(tmp_path / "one", tmp_path / "other")
+    one, other = (build("hf", ckpt=str(tmp_path / name)) for name in ("one", "other"))
+    assert fingerprint(one, [], {}) == fingerprint(other, [], {})
+    shutil.rmtree(tmp_path / "one")
+    one.export(tmp_path / "written")
+    assert json.loads((tmp_path / "written/preprocessor_config.json").read_text())["hop_length"] == 160
 
 
 @EVERY
