@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
+import copy
 import random
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import torch
+from torch.nn.parameter import is_lazy
 
 from upstream.contract_subject import CLOSE, SECONDS, Fault, Nothing, Subject, largest_difference
 
 BRIEF = 0.5  # seconds
+
+
+def state_dict(subject: Subject) -> str:
+    """Calls add, remove and reshape no weight and no buffer, and the state dict of before them is taken back."""
+    before = copy.deepcopy(subject.upstream.state_dict())
+    for train in (False, True):
+        subject.call(subject.waves(*SECONDS), train=train)
+    after = subject.upstream.state_dict()
+    changed = [name for name in {**before, **after} if _shape(before, name) != _shape(after, name)]
+    if changed:
+        name = changed[0]
+        raise Fault(
+            f"a call makes {name} {_shape(after, name)}, which was {_shape(before, name)}; what -f trains and a checkpoint holds is there "
+            "before the first call (a table that grows is no buffer, or not persistent)"
+        )
+    try:
+        subject.upstream.load_state_dict(before)
+    except Exception as error:
+        raise Fault(f"its own state dict is not taken back: {' '.join(str(error).split())[:300]}") from error
+    return f"{len(after)} entries, as before the first call"
+
+
+def _shape(state: Mapping[str, Any], name: str) -> str:
+    """The shape of an entry in words."""
+    value = state.get(name)
+    if name not in state:
+        return "absent"
+    if not isinstance(value, torch.Tensor):
+        return f"a {type(value).__name__}"
+    return "without a shape" if is_lazy(value) else str(tuple(value.shape))
 
 
 def two_calls(subject: Subject) -> str:

@@ -82,6 +82,31 @@ ALSO_WRONG = {  # what broke the contract once without being seen: check, what i
     "counts": ("in the end", *late("self.calls += 1; states[1] = states[1] + (self.calls > 40)"), r"from the first call"),
     "last is NaN": ("last hidden state", "states[-1], ", "states[-1] * torch.nan, ", r"last_hidden_state holds NaN"),
     "half": ("type, device", *late("states = [state.half() for state in states]"), r"state 0 is float16 for float32 waveforms"),
+    "lazy layers": ("state dict", "nn.Linear(160, 6)", "nn.LazyLinear(6)", r"makes layers.0.weight \(6, 160\), which was without a shape"),
+    "made by a call": (
+        "state dict",
+        *late("self.more = getattr(self, 'more', None) or nn.Linear(6, 6)"),
+        r"makes more.weight \(6, 6\), which was absent",
+    ),
+    "a table that grows": (
+        "state dict",
+        *late("self.register_buffer('table', torch.zeros(max(padded.size(1), *getattr(self, 'table', torch.zeros(1)).shape)))"),
+        r"makes table \(19680,\), which was absent",
+    ),
+    "takes nothing back": (
+        "state dict",
+        "    def get_downsample",
+        "    def get_extra_state(self):\n        return 1\n\n"
+        "    def set_extra_state(self, state):\n        raise KeyError(7)\n\n    def get_downsample",
+        r"its own state dict is not taken back: .*7",
+    ),
+    "last is no tensor": ("last hidden state", "states[-1], ", "[], ", r"last_hidden_state is a list, not a tensor"),
+    "fractions of frames": (
+        "lengths",
+        "torch.tensor([len(wav) // 160 for wav in wavs])",
+        "[len(wav) / 160 for wav in wavs]",
+        r"lengths are \[40.0, .* not whole",
+    ),
     "short lengths": ("lengths", "len(wav) // 160 for", "len(wav) // 160 - 1 for", r"alone are \[39, .*\], but their states have \[40,"),
 }
 RANDOM = """
