@@ -60,6 +60,12 @@ def test_links_in_readmes_lead_somewhere(readme):
         assert target.startswith(("http://", "https://")) or (ROOT / readme).parent.joinpath(target).exists(), target
 
 
+@pytest.mark.parametrize("name", UPSTREAMS)
+def test_the_files_that_a_readme_of_an_upstream_names_are_there(name):
+    for file in re.findall(r"`([\w./-]+\.(?:py|yaml))`", (ROOT / "upstream" / name / "README.md").read_text(encoding="utf-8")):
+        assert any((folder / file).is_file() for folder in (ROOT / "upstream" / name, ROOT, ROOT / "utility" / "networks")), file
+
+
 def test_no_machine_and_no_large_file_is_committed():
     files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
     assert files
