@@ -86,6 +86,7 @@ class Featurizer(nn.Module):
         self.length_rule, self._side_by_side = length_rule, None
         self.feature_selection = self._known_key(features, feature_selection)
         selected = self._select(features)
+        self._check_kind(selected)
         self.layer_num = 1 if isinstance(selected, Tensor) else len(selected)
         if self.layer_num > 1:
             self._check_widths(selected)
@@ -153,7 +154,7 @@ class Featurizer(nn.Module):
         if self.feature_selection not in features:
             raise ToolkitError(f"upstream {self.name} gave no {self.feature_selection!r} for this batch, though it did when probed")
         value = features[self.feature_selection]
-        layers = list(value.values()) if isinstance(value, Mapping) else [value] if isinstance(value, Tensor) else list(value)
+        layers = list(value.values()) if isinstance(value, Mapping) else list(value) if isinstance(value, (list, tuple)) else [value]
         index = self.layer_selection
         if index is None:
             return layers[0] if len(layers) == 1 else layers
@@ -161,6 +162,17 @@ class Featurizer(nn.Module):
             valid = f"{-len(layers)} to {len(layers) - 1}"
             raise UsageError(f"layer {index} is out of range: {self.feature_selection!r} of upstream {self.name} has layers {valid}")
         return layers[index]
+
+    def _check_kind(self, selected: Any) -> None:
+        """Raises UsageError for what is in an upstream's dict but no feature: lengths, masks, numbers of codes, names."""
+        layers = selected if isinstance(selected, list) else [selected]
+        wrong = [layer for layer in layers if not (isinstance(layer, Tensor) and layer.dim() == 3 and layer.is_floating_point())]
+        if wrong or not layers:
+            found = "nothing" if not layers else _kind(wrong[0])
+            raise UsageError(
+                f"{self.feature_selection!r} of upstream {self.name} is no feature: it holds {found}, "
+                "not (batch, frames, width) tensors of real numbers"
+            )
 
     def _check_widths(self, layers: list[Tensor]) -> None:
         shapes = sorted({tuple(layer.shape) for layer in layers})
@@ -217,6 +229,13 @@ class Featurizer(nn.Module):
                 f"upstream {self.name} gave {frames} frames for {samples} samples, which at {self.downsample_rate} samples per frame "
                 f"should be {expected} (differences of {TOLERABLE_FRAME_DIFF} and more are refused)"
             )
+
+
+def _kind(value: Any) -> str:
+    """What a value is, in words."""
+    if not isinstance(value, Tensor):
+        return f"a {type(value).__name__}"
+    return f"a tensor of {str(value.dtype).removeprefix('torch.')} of the shape {tuple(value.shape)}"
 
 
 def _extended(frames: Tensor, length: int) -> Tensor:

@@ -116,6 +116,30 @@ def test_layers_of_unequal_widths_are_refused():
     assert Featurizer(Uneven(2), layer_selection=1).output_dim == 2
 
 
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        (torch.tensor([3]), r"a tensor of int64 of the shape \(1,\)"),  # lengths
+        (torch.ones(1, 100, 2, dtype=torch.long), "a tensor of int64"),  # numbers of codes
+        (torch.ones(1, 100), r"a tensor of float32 of the shape \(1, 100\)"),  # a mask
+        (("a", "b"), "a str"),
+        (None, "a NoneType"),  # predictions that were not asked for
+        ([], "nothing"),
+        ([torch.ones(1, 100, 2), None], "a NoneType"),
+    ],
+)
+def test_what_is_no_feature_is_refused(value, found):
+    class Other(Layers):
+        def forward(self, wavs):
+            return {**super().forward(wavs), "other": value}
+
+    with pytest.raises(UsageError, match=f"'other' of upstream Other is no feature: it holds {found}"):
+        Featurizer(Other(), "other")
+    if isinstance(value, torch.Tensor):
+        with pytest.raises(UsageError, match=f"is no feature: it holds {found}"):
+            Featurizer(Other(), "other", layer_selection=-1)
+
+
 def test_probing_leaves_modes_and_random_streams_alone():
     model = Layers(2, noisy=True).train()
     model.dropout.eval()
