@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from upstream import registry
-from utility.errors import EXIT_STATUS, MISTAKE_VARIABLE, ToolkitError, sentence_of
+from utility.errors import EXIT_STATUS, MISTAKE_VARIABLE, ToolkitError, sentence_of, unread
 from utility.experiment.command_line import Arguments, parse
 from utility.experiment.plan import Journal, Order, Plan, namespace_of, plan_of
 from utility.experiment.plugins import find_plugins, find_task
@@ -54,8 +54,7 @@ def main(argv: list[str] | None = None) -> int:
     except ToolkitError as error:
         return _fail(str(error))
     except BrokenPipeError:  # whoever read our results has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE
+        return unread()
     except OSError as error:
         return _fail(sentence_of(error))
     except KeyboardInterrupt:

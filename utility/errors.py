@@ -19,6 +19,8 @@ from __future__ import annotations
 import difflib
 import errno
 import functools
+import os
+import signal
 import sys
 from collections.abc import Callable, Iterable
 
@@ -100,14 +102,22 @@ def of_files(error: DataError, *files: object) -> DataError:
 
 
 def program(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
-    """For the ``main`` of a program: a user's error, or one of the disk, becomes its sentence on stderr and status 2, Ctrl-C status 130."""
+    """For the ``main`` of a program: a user's error, or one of the disk, becomes its sentence on stderr and status 2, Ctrl-C status 130.
+
+    Where whoever read the output has read enough, it ends without a word (see :func:`unread`).
+    """
 
     @functools.wraps(main)
     def guarded(argv: list[str] | None = None) -> int:
         try:
-            return main(argv)
+            status = main(argv)
+            if sys.stdout is not None:
+                sys.stdout.flush()  # while a reader that has left is still no traceback
+            return status
         except ToolkitError as error:
             print(error, file=sys.stderr)
+        except BrokenPipeError:
+            return unread()
         except OSError as error:
             print(sentence_of(error), file=sys.stderr)
         except KeyboardInterrupt:
@@ -115,6 +125,14 @@ def program(main: Callable[[list[str] | None], int]) -> Callable[..., int]:
         return EXIT_STATUS
 
     return guarded
+
+
+def unread() -> int:
+    """After a BrokenPipeError: what is still to be written goes nowhere. Returns the status of a program that SIGPIPE has ended."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+    return 128 + signal.SIGPIPE
 
 
 def sentence_of(error: OSError) -> str:
