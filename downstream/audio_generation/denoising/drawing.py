@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from ..models.diffusion import Schedule, sample
 from ..models.diffwave import DiffWave
 from ..models.mel import Mel
 from .settings import Drawing
+
+_NOTHING = np.empty(0)
 
 
 class Normals:
@@ -67,26 +70,21 @@ class Drawer:
     def draw(self, folder: Path, naming: Naming, length: int) -> list[Path]:
         """Waveforms of nothing but noise; those of finished passes are taken over when it is done again."""
         options, paths = self.options, []
-        passes = Passes(folder, fingerprint(self._decisive(length), self.network.state_dict()))
+        passes = Passes(folder, self._mark(length=length))
         ranges = in_passes(options.n_samples, options.batch(self.device))
         with self._bar(len(ranges)) as bar:
             for streams in ranges:
-                found = passes.find(streams.start, streams.stop)
-                if found is None:
-                    found = {"wavs": self._sample(streams, length, bar).numpy()}
-                    passes.keep(streams.start, streams.stop, found)
-                else:
-                    bar.update(len(self.schedule))
+                found = self._found(passes, streams, bar, lambda streams=streams: self._sample(streams, length, bar))
                 paths += [
-                    self._save(folder / f"{naming.stem}_gen_{stream + 1}.wav", wav)
-                    for stream, wav in zip(streams, found["wavs"], strict=True)
+                    self._save(folder / f"{naming.stem}_gen_{stream + 1}.wav", wav) for stream, wav in zip(streams, found, strict=True)
                 ]
         remove_others(folder, naming, paths)
         passes.clear()
         return paths
 
     def speak(self, folder: Path, source: Path) -> list[Path]:
-        """The recordings of ``source`` from their mel spectrograms, ``<name>.wav`` of each.
+        """The recordings of ``source`` from their mel spectrograms, ``<name>.wav`` of each; what is spoken already is taken over when it
+        is done again, unless the recording has changed.
 
         Raises:
             DataError: no recordings, or one that would overwrite another.
@@ -94,15 +92,32 @@ class Drawer:
         files = find_audio(source) if source.is_dir() else [source]
         if not files:
             raise DataError(f"{source} holds no audio")
-        targets, paths = places(sorted(files)[: self.options.n_samples], folder), []
+        targets = places(sorted(files)[: self.options.n_samples], folder)
+        passes, paths = Passes(folder, self._mark(mel=asdict(self.mel), files=list(map(str, targets.values())))), []
         with self._bar(len(targets)) as bar:
             for stream, (place, file) in enumerate(targets.items()):
-                wav = torch.from_numpy(load_audio(file, self.sample_rate))
-                length = math.ceil(len(wav) / self.network.pooled) * self.network.pooled
-                mel = self.mel(torch.nn.functional.pad(wav, (0, length - len(wav)))[None].to(self.device))
-                drawn = self._sample(range(stream, stream + 1), length, bar, mel)[0, : len(wav)]
-                paths.append(self._save(place, drawn.numpy()))
+                wav, streams = torch.from_numpy(load_audio(file, self.sample_rate)), range(stream, stream + 1)
+                (drawn,) = self._found(passes, streams, bar, lambda wav=wav, streams=streams: self._spoken(wav, streams, bar), wav.numpy())
+                paths.append(self._save(place, drawn))
+        passes.clear()
         return paths
+
+    def _spoken(self, wav: Tensor, streams: range, bar: tqdm) -> Tensor:
+        """(1, L), from the spectrogram of a recording (L,)."""
+        length = math.ceil(len(wav) / self.network.pooled) * self.network.pooled
+        mel = self.mel(torch.nn.functional.pad(wav, (0, length - len(wav)))[None].to(self.device))
+        return self._sample(streams, length, bar, mel)[:, : len(wav)]
+
+    def _found(self, passes: Passes, streams: range, bar: tqdm, made: Callable[[], Tensor], heard: np.ndarray = _NOTHING) -> np.ndarray:
+        """The waveforms of a pass: those of a finished one that has ``heard`` the same, or what ``made`` gives, which is kept."""
+        digest = np.frombuffer(hashlib.sha256(heard.tobytes()).digest(), np.uint8)
+        found = passes.find(streams.start, streams.stop)
+        if found is None or not np.array_equal(found["heard"], digest):
+            found = {"wavs": made().numpy(), "heard": digest}
+            passes.keep(streams.start, streams.stop, found)
+        else:
+            bar.update(len(self.schedule))
+        return found["wavs"]
 
     def _sample(self, streams: range, length: int, bar: tqdm, mel: Tensor | None = None) -> Tensor:
         normals = Normals(self.seed, streams, length, self.device)
@@ -114,9 +129,10 @@ class Drawer:
     def _bar(self, passes: int) -> tqdm:
         return tqdm(total=passes * len(self.schedule), desc="generate", unit="step", mininterval=0.5, dynamic_ncols=True)
 
-    def _decisive(self, length: int) -> Mapping[str, object]:
+    def _mark(self, **more: object) -> str:
+        """A word that changes with anything that decides the waveforms."""
         fields = {name: value for name, value in asdict(self.options).items() if name not in ("save_dir", "seed")}
-        return {**fields, "seed": self.seed, "length": length, "betas": self.schedule.betas.tolist()}
+        return fingerprint({**fields, "seed": self.seed, "betas": self.schedule.betas.tolist(), **more}, self.network.state_dict())
 
     def _save(self, path: Path, wav: np.ndarray) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -132,6 +132,34 @@ def test_a_vocoder_speaks_recordings_again(tmp_path, corpus):
     assert task.model.c_layers[0].mel_conv.conv.weight_v.grad.any()
 
 
+def test_a_killed_vocoder_goes_on_unless_its_recording_has_changed(tmp_path, corpus):
+    place, steps = tmp_path / "recordings", VOCODER["diffusion"]["T"]
+    place.mkdir()
+    for number in range(3):
+        soundfile.write(place / f"{number}.wav", tone(300, number), RATE)
+    task = expert(tmp_path, corpus, **VOCODER, generate={"mel_from": str(place)})
+    whole, calls = generate(task, tmp_path / "whole"), []
+
+    def stop(module, inputs, output):
+        calls.append(1)
+        if len(calls) == 2 * steps + 1:
+            raise KeyboardInterrupt
+
+    hook = task.model.register_forward_hook(stop)
+    with pytest.raises(KeyboardInterrupt):
+        generate(task, tmp_path / "killed")
+    hook.remove()
+    soundfile.write(place / "1.wav", tone(300, 9), RATE)
+    counted = task.model.register_forward_hook(lambda *_: calls.append(1))
+    found = generate(task, tmp_path / "killed")
+    counted.remove()
+    assert len(calls) == 2 * steps + 1 + 2 * steps  # the first was spoken already, the second is another recording now
+    assert not list((tmp_path / "killed" / "samples").glob(".unfinished*"))
+    for number in (0, 2):
+        np.testing.assert_array_equal(found[number], whole[number])
+    assert not np.array_equal(found[1], whole[1])
+
+
 def test_recordings_that_would_overwrite_each_other(tmp_path):
     for name in ("a/x.wav", "b/x.wav"):
         (tmp_path / name).parent.mkdir()
