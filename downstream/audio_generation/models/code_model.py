@@ -11,6 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from .graphed import graphed
+
 N_CODES = 256
 
 
@@ -114,7 +116,8 @@ class CodeModel(nn.Module):
         return self.decoder(hidden), state
 
     def stepper(self, batch: int, mode: str | None = None) -> Stepper:
-        """Goes through ``batch`` sequences code by code with the weights of now; the model must not be trained meanwhile.
+        """Goes through ``batch`` sequences code by code with the weights of now, on a GPU by replayed graphs; the model must not be trained
+        meanwhile.
 
         Args:
             batch: number of sequences.
@@ -122,11 +125,14 @@ class CodeModel(nn.Module):
         """
         self.eval()
         with torch.no_grad():
-            if not hasattr(self.model, "stepper"):
-                return PlainStepper(self, batch, mode)
-            encoder = self.encoder[0].weight.detach() if len(self.encoder) else None
-            layer = self.decoder[0].output_transform if len(self.decoder) else None
-            return self.model.stepper(batch, mode, encoder, layer and (layer.weight.detach(), layer.bias.detach()))
+            return graphed(self._steps(batch, mode), batch, next(self.parameters()).device)
+
+    def _steps(self, batch: int, mode: str | None) -> Stepper:
+        if not hasattr(self.model, "stepper"):
+            return PlainStepper(self, batch, mode)
+        encoder = self.encoder[0].weight.detach() if len(self.encoder) else None
+        layer = self.decoder[0].output_transform if len(self.decoder) else None
+        return self.model.stepper(batch, mode, encoder, layer and (layer.weight.detach(), layer.bias.detach()))
 
 
 class PlainStepper:

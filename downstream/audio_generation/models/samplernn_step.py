@@ -8,6 +8,7 @@ reading of the weights from memory, so that is what counts.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -99,6 +100,9 @@ class FastSampleRNN:
     Args:
         model: whose weights of now are used.
         batch: number of sequences.
+
+    Attributes:
+        period: steps after which all frames and the window begin again.
     """
 
     warm_up = 0
@@ -110,6 +114,7 @@ class FastSampleRNN:
         self.frames, self.taps = plain.frames, plain.frames[0]
         self.amplitudes = plain.amplitudes(like)
         self.window = Window(batch, plain.lookback, plain.n_codes // 2, like.device)
+        self.period = math.lcm(*plain.frames, plain.lookback)
         tiers = list(plain.frame_level_rnns)
         self.tiers = [TierStep(tier, above, batch) for tier, above in zip(tiers, [*tiers[1:], None], strict=True)]
         table = torch.einsum("hek,ne->knh", mlp.input.value().double(), like.double())

@@ -1,6 +1,8 @@
-"""SaShiMi code by code: compiled on a CPU, in captured graphs on a GPU, in plain PyTorch otherwise."""
+"""SaShiMi code by code: compiled on a CPU, by its modules elsewhere (on a GPU in graphs, see ``graphed``)."""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor
 from utility.errors import DataError, UnknownNameError
 
 from .code_model import Stepper
+from .graphed import Settled
 from .s4_kernel import MODES
 from .sashimi_body import SashimiBody
 
@@ -42,27 +45,32 @@ def stepper_of(body: SashimiBody, batch: int, mode: str | None, encoder: Tensor,
 
 
 class PlainSteps:
-    """Steps of the modules themselves.
+    """Steps of the modules themselves; their states keep their places.
 
     Args:
         body, batch, mode, encoder, decoder: see ``stepper_of``.
+
+    Attributes:
+        period: steps after which all pools are empty again.
     """
 
     warm_up = 0
 
     def __init__(self, body: SashimiBody, batch: int, mode: str, encoder: Tensor, decoder: tuple[Tensor, Tensor]):
         self.body, self.batch, self.encoder, self.decoder = body, batch, encoder, decoder
+        self.period, self._settled = math.prod(body.pool), Settled()
         body.setup_step(mode)
         self.reset()
 
     def reset(self) -> None:
         """Begins anew."""
-        self.state = self.body.default_state(self.batch, device=self.encoder.device)
+        self.state = self._settled(self.body.default_state(self.batch, device=self.encoder.device))
 
     @torch.no_grad()
     def step(self, codes: Tensor) -> Tensor:
         """(B,) -> (B, n_codes)."""
-        y, self.state = self.body.step(F.embedding(codes, self.encoder), self.state)
+        y, state = self.body.step(F.embedding(codes, self.encoder), self.state)
+        self.state = self._settled(state)
         return F.linear(y, *self.decoder)
 
 

@@ -92,53 +92,80 @@ class Stepping:
         self.lengths = [(self.taps - 1) * dilation for dilation in self.dilations]
         # of each layer, what entered it in the steps that it will see again; (steps of all layers, R, B)
         self.queues = encoder.new_zeros(sum(self.lengths), self.entered.size(1), batch)
-        self.time = 0
+        self.time = torch.zeros((), dtype=torch.int64, device=encoder.device)  # steps since the queues were filled
 
     def reset(self) -> None:
         """Begins anew, with zeros in all queues."""
-        self.time = 0
+        self.time.zero_()
         self.queues.zero_()
 
     def warm(self) -> None:
         """What :meth:`reset` and ``warm_up`` steps of the zero token do, at once: afterwards the first logits count."""
-        self.time = 0
+        self.time.zero_()
         if any(self.lengths):
             self.queues.copy_(torch.repeat_interleave(self.entered, torch.tensor(self.lengths, device=self.queues.device), 0).unsqueeze(-1))
 
 
 class PlainWaveNet(Stepping):
-    """Layer by layer, on any device and in the type of the weights; arguments as in :class:`Stepping`. Vectors stand in columns."""
+    """Layer by layer, on any device and in the type of the weights; arguments as in :class:`Stepping`. Vectors stand in columns.
+
+    What the queues hold is known when a step begins: it is read at once for all layers, multiplied at once, and written at once.
+
+    Attributes:
+        period: every step does the same.
+    """
+
+    period = 1
 
     def __init__(self, model: WaveNet, batch: int, encoder: Tensor, decoder: Decoder):
         super().__init__(model, batch, encoder, decoder)
-        weights = self.weights
-        self.gates = [ColumnProduct(weight, bias, batch) for weight, bias in zip(*weights.gates, strict=True)]
-        self.residual = [ColumnProduct(weight, bias, batch) for weight, bias in zip(*weights.residual, strict=True)]
-        self.head = [ColumnProduct(*pair, batch) for pair in (weights.skip, weights.end, weights.output)]
-        self.seen = encoder.new_empty(weights.gates[0].size(2), batch)  # the taps of a layer, the oldest first
+        weights, layers = self.weights, len(self.dilations)
+        channels, taps = self.entered.size(1), self.taps
+        self.before, self.now = (part.contiguous() for part in weights.gates[0].split([(taps - 1) * channels, channels], 2))
+        self.bias, residual_bias = weights.gates[1].unsqueeze(-1), weights.residual[1].unsqueeze(-1)
+        self.both = encoder.new_empty(layers, self.now.size(1), batch)
+        self.x = encoder.new_empty(layers, channels, batch)  # what enters each layer
+        self.past = encoder.new_empty((taps - 1) * layers, channels, batch)  # what the other taps see
         self.z = encoder.new_empty(weights.skip[0].size(1), batch)  # of all layers
-        self.past, self.now = self.seen.chunk(self.taps)[:-1], self.seen.chunk(self.taps)[-1]
-        halves = [gates.result.chunk(2) for gates in self.gates]
+        self.head = [ColumnProduct(*pair, batch) for pair in (weights.skip, weights.end, weights.output)]
+        halves = [both.chunk(2) for both in self.both]
+        constants = list(residual_bias) if residual_bias.any() else [None] * layers
         self.steps = list(
-            zip(self.queues.split(self.lengths), self.z.chunk(len(self.gates)), halves, self.gates, self.residual, strict=True)
+            zip(self.x, [*self.x[1:], None], self.both, halves, self.z.chunk(layers), self.now, weights.residual[0], constants, strict=True)
         )
+        spans = torch.tensor([self.lengths], device=encoder.device)
+        distances = torch.tensor([[tap * dilation for dilation in self.dilations] for tap in range(taps - 1)], device=encoder.device)
+        self.places = spans.cumsum(1) - spans, spans, distances
 
     @torch.no_grad()
     def step(self, codes: Tensor) -> Tensor:
         """(B,) -> (B, n_codes)."""
-        x = self.weights.start[codes].T
-        for dilation, (queue, z, (value, gate), gates, residual) in zip(self.dilations, self.steps, strict=True):
-            for tap, past in enumerate(self.past):
-                past.copy_(queue[(self.time + tap * dilation) % len(queue)])
-            self.now.copy_(x)
-            if len(queue):
-                queue[self.time % len(queue)] = self.now
-            gates(self.seen)
+        places = self._remember()
+        self.x[0].copy_(self.weights.start[codes].T)
+        for x, following, both, (value, gate), z, now, residual, constant in self.steps:
+            both.addmm_(now, x)
             torch.mul(value.tanh_(), gate.sigmoid_(), out=z)
-            x = residual(z).add_(self.now)
+            if following is None:
+                break
+            torch.addmm(x, residual, z, out=following)
+            if constant is not None:
+                following.add_(constant)
+        if places is not None:
+            self.queues.index_copy_(0, places, self.x)
         self.time += 1
         skip, end, output = self.head
         return output(end(skip(self.z).relu_()).relu_()).T.clone(memory_format=torch.contiguous_format)
+
+    def _remember(self) -> Tensor | None:
+        """Multiplies what earlier steps left for this one; where this one leaves what enters its layers, (layers,)."""
+        if self.taps == 1:
+            self.both.copy_(self.bias)
+            return None
+        begins, spans, distances = self.places
+        places = (self.time + distances).remainder_(spans).add_(begins)  # (taps - 1, layers), the oldest first: it is written over
+        torch.index_select(self.queues, 0, places.T.flatten(), out=self.past)
+        torch.baddbmm(self.bias, self.before, self.past.view(len(self.x), -1, self.x.size(2)), out=self.both)
+        return places[0]
 
 
 class FastWaveNet(Stepping):
@@ -158,7 +185,7 @@ class FastWaveNet(Stepping):
         """(1,) -> (1, n_codes)."""
         logits = torch.empty(1, len(self.start))
         row = logits.numpy()[0]
-        wavenet_loop.step(codes.item(), self.time, self.start, self.distances, self.memory, self.arrays, self.room, row)
+        wavenet_loop.step(codes.item(), self.time.item(), self.start, self.distances, self.memory, self.arrays, self.room, row)
         self.time += 1
         return logits
 
