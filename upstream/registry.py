@@ -13,20 +13,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from upstream.card import variants_of
 from upstream.option_types import check_types
-from upstream.record import RECORD_FIELDS, UpstreamRecord
-from utility.errors import ConfigError, ToolkitError, UnknownNameError, UsageError, did_you_mean
+from upstream.record import UpstreamRecord
+from utility.errors import ToolkitError, UnknownNameError, UsageError, did_you_mean
 from utility.experiment.plugins import EXPERT_FILE, find_plugins, load_plugin
 
 if TYPE_CHECKING:
     from torch import nn
 
 ROOT = Path(__file__).resolve().parent
-CARD_FILE = "card.yaml"
 CLASS_NAME = "UpstreamExpert"
 _FLAGS = {"ckpt": "-k", "model_config": "-g"}
-_CARD_KEYS = ("record", "variants")
-_FILE_KEYS = ("ckpt", "model_config")
 _BEFORE_CKPT = ":"  # NAME:CKPT
 
 
@@ -212,40 +210,7 @@ def _outside_entry(folder: Path) -> Entry:
 
 def _entries_of(folder: Path) -> list[Entry]:
     """The entries that a folder declares; one of the folder's name if its card declares none."""
-    path = folder / CARD_FILE
-    if not path.is_file():
-        return [Entry(folder.name, folder, record=UpstreamRecord(folder.name))]
-    card = _read_card(path)
-    base = card.get("record") or {}
-    return [_entry(folder, name, variant or {}, base, path) for name, variant in (card.get("variants") or {folder.name: {}}).items()]
-
-
-def _entry(folder: Path, name: str, variant: Mapping[str, Any], base: Mapping[str, Any], source: Path) -> Entry:
-    options = dict(variant)
-    record = {**base, **options.pop("record", {})}
-    needs, hidden = options.pop("needs", ()), bool(options.pop("hidden", False))
-    meant = needs if isinstance(needs, Mapping) else {}
-    wrong = [f"unknown record field {k!r}{did_you_mean(k, RECORD_FIELDS)}" for k in record if k not in RECORD_FIELDS]
-    if wrong:
-        raise ConfigError(wrong, str(source))
-    record["hidden_sizes"] = tuple(record.get("hidden_sizes", ()))
-    for key in _FILE_KEYS:
-        if key in options and (folder / str(options[key])).is_file():
-            options[key] = str(folder / options[key])
-    return Entry(str(name), folder, MappingProxyType(options), UpstreamRecord(str(name), **record), tuple(needs), meant, hidden)
-
-
-def _read_card(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        text = path.read_text(encoding="utf-8")
-        card = (yaml.load(text, Loader=yaml.CSafeLoader) if yaml.__with_libyaml__ else yaml.safe_load(text)) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f"not valid YAML ({str(error).splitlines()[0]})", str(path)) from error
-    if not isinstance(card, dict):
-        raise ConfigError("a mapping with the keys record and variants is expected", str(path))
-    wrong = [f"unknown key {k!r}{did_you_mean(str(k), _CARD_KEYS)}" for k in card if k not in _CARD_KEYS]
-    if wrong:
-        raise ConfigError(wrong, str(path))
-    return card
+    return [
+        Entry(one.record.name, folder, MappingProxyType(dict(one.kwargs)), one.record, one.needs, one.meant, one.hidden)
+        for one in variants_of(folder)
+    ]

@@ -203,12 +203,37 @@ def test_a_folder_elsewhere_in_the_repository_is_an_outside_one(repo, tmp_path, 
         ("record: {license: MIT}", "unknown record field 'license'; did you mean 'licence'"),
         ("- a", "a mapping with the keys"),
         ("a: [", "not valid YAML"),
+        ("variants: [a]", r"variants must be a mapping, not \['a'\]"),
+        ("record: a", "record must be a mapping, not 'a'"),
+        ("variants: {a: b}", "variants.a must be a mapping, not 'b'"),
+        ("variants: {null: {}}", "variants: None is no name"),
+        ("variants: {a: {record: b}}", "variants.a.record must be a mapping, not 'b'"),
+        ("variants: {a: {needs: ckpt}}", r"variants.a.needs must be a list of options, such as \[ckpt\], not 'ckpt'"),
+        ("variants: {a: {needs: [1]}}", r"such as \[ckpt\], not \[1\]"),
+        ("variants: {a: {needs: {ckpt: 3}}}", "variants.a.needs must say in words"),
+        ("variants: {a: {hidden: maybe}}", "variants.a.hidden must be true or false, not 'maybe'"),
+        ("record: {hidden_sizes: 768}", "record.hidden_sizes must be a list of widths, or 13 x 768 for equal ones, not 768"),
+        ("record: {hidden_sizes: [a]}", "record.hidden_sizes must be a list of widths"),
+        ("record: {sample_rate: 16k, licence: 3}", "record.sample_rate must be a whole number, not '16k'.*record.licence must be a text"),
     ],
 )
 def test_wrong_cards_are_named(tmp_path, card, sentence):
     expert(tmp_path / "wrong", "", card)
-    with pytest.raises(ConfigError, match=sentence):
+    with pytest.raises(ConfigError, match=f"(?s){sentence}"):
         entries(tmp_path)
+
+
+def test_a_card_of_bytes_is_named(tmp_path):
+    expert(tmp_path / "wrong", "")
+    (tmp_path / "wrong" / "card.yaml").write_bytes(b"\xff\xfe")
+    with pytest.raises(ConfigError, match=r"card.yaml: not a text in UTF-8"):
+        entries(tmp_path)
+
+
+def test_equal_widths_are_said_in_short(tmp_path):
+    expert(tmp_path / "many", "", "variants: {short: {record: {hidden_sizes: 3 x 8}}, long: {record: {hidden_sizes: [8, 4]}}}")
+    found = entries(tmp_path)
+    assert found["short"].record.hidden_sizes == (8, 8, 8) and found["long"].record.hidden_sizes == (8, 4)
 
 
 def test_a_missing_needed_option_is_named_with_its_flag():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.upstream.conv_transformer.sizes import SIZES, distilhubert
-from upstream.registry import ROOT, entries
+from tests.upstream.conv_transformer.sizes import PREDICTIONS, SIZES, distilhubert
+from upstream.registry import ROOT, entries, find
 from utility.networks.transformer_body import build_body
 from utility.networks.transformer_config import TransformerSettings
 
@@ -50,9 +50,21 @@ def test_all_names_are_there(folder):
     declared = {name: entry for name, entry in entries(ROOT).items() if entry.folder.name == folder}
     assert set(declared) == set(NAMES[folder].split())
     for name, entry in declared.items():
-        if name.endswith(("_local", "_url", "_custom")):
-            assert entry.needs == ("ckpt",) and not entry.kwargs
-        else:
-            assert str(entry.kwargs["ckpt"]).startswith("https://")
         record = entry.record
-        assert record.downsample_rate == 320 and record.licence and record.paper and record.source and record.hidden_sizes
+        if name.endswith(("_local", "_url", "_custom")):
+            assert entry.needs == ("ckpt",) and not entry.kwargs and record.hidden_sizes == ()  # the file's
+        else:
+            assert str(entry.kwargs["ckpt"]).startswith("https://") and record.hidden_sizes
+        assert record.downsample_rate == 320 and record.licence and record.paper and record.source
+
+
+@pytest.mark.parametrize("name", SIZES)
+def test_records_tell_the_published_widths(name):
+    settings = TransformerSettings.of(SIZES[name][1], "x.pt")
+    assert find(name).record.hidden_sizes == (settings.encoder_embed_dim,) * (settings.encoder_layers + 1)
+
+
+def test_records_of_six_and_thirteen_states():
+    assert find("distilhubert").record.hidden_sizes == (768,) * (3 + PREDICTIONS)
+    assert find("decoar2").record.hidden_sizes == find("discretebert").record.hidden_sizes == (768,) * 13
+    assert find("tera").record.hidden_sizes == (768,) * 4 and find("mockingjay").record.hidden_sizes == (768,) * 13
