@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
 from utility.errors import ConfigError, UnknownNameError
 
 from .cauchy import cauchy, half_angles
+from .recomputed import recomputed
 from .recurrence import DenseStep, EigenStep, HalfStep, RealSystem, Step, bilinear, from_readout, readout, run, split, state_matrix
 from .ssm_kernel import SsmKernel
 
@@ -63,7 +63,7 @@ class S4Kernel(SsmKernel):
         cosine, sine = half_angles(span, dt)
         sums = cauchy(products, dt * a, cosine, sine).unflatten(0, (len(left), len(right)))
         # of all that follows only the sums are kept for the backward pass
-        kernels = checkpoint(self._in_time, sums, cosine, sine, span, use_reentrant=False, preserve_rng_state=False)[..., :length]
+        kernels = recomputed(self._in_time, sums, cosine, sine, span)[..., :length]
         return kernels[-1], None if state is None else kernels[:-1]
 
     def _in_time(self, sums: Tensor, cosine: Tensor, sine: Tensor, span: int) -> Tensor:

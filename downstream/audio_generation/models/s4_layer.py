@@ -12,11 +12,11 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from utility.errors import ConfigError, UnknownNameError
 from utility.training.fields import check_fields, check_name, keywords_of
 
+from .recomputed import recomputed
 from .recurrence import Step
 from .s4_kernel import S4Kernel
 from .s4d_kernel import MinimalS4dKernel, S4dKernel
@@ -115,7 +115,7 @@ class LongConvolution(nn.Module):
             ahead, back = kernel.chunk(2, dim=0)
             kernel = F.pad(ahead, (0, length)) + F.pad(back.flip(-1), (length, 0))
         # the spectra, most of what a layer would keep, are computed again in the backward pass
-        y = checkpoint(convolved, u, kernel, span + length, use_reentrant=False, preserve_rng_state=False)[..., :length]
+        y = recomputed(convolved, u, kernel, span + length)[..., :length]
         y = torch.addcmul(y, u[:, None], self.D[..., None])
         if state is None:
             return y, None

@@ -67,7 +67,7 @@ def test_a_number_picks_the_code_whose_share_it_falls_into():
 
 def test_drawn_codes_have_the_shares_of_the_network():
     logits = torch.randn(1, 256, generator=torch.Generator().manual_seed(0)) * 2
-    count = 200_000
+    count = 50_000
     codes, _ = Drawing()(logits.expand(count, -1), torch.from_numpy(np.random.default_rng(0).random(count)))
     wanted = torch.softmax(logits[0].double(), -1) * count
     chi2 = ((torch.bincount(codes, minlength=256) - wanted) ** 2 / wanted).sum().item()
