@@ -7,6 +7,7 @@ import tarfile
 import time
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -84,12 +85,24 @@ def train(place: Path, root: Path, family: str, steps: int, sample_len: int, bat
         expert["tbptt"]["chunk_len"] = min(1024, sample_len)
         steps *= -(-sample_len // expert["tbptt"]["chunk_len"])
     content["runner"] |= {"total_steps": steps, "eval_step": steps, "save_step": steps, "eval_dataloaders": ["test"], "tensorboard": False}
+    start = time.monotonic()
+    result = run(place, content, seed)
+    parameters = sum(weight.numel() for weight in build(expert["modelrc"]).parameters())
+    return {"bpb": result["bpb"]["value"], "seconds": time.monotonic() - start, "parameters": parameters}
+
+
+def run(place: Path, content: dict[str, Any], seed: int) -> dict[str, Any]:
+    """The scores on test after a training.
+
+    Args:
+        place: the experiment folder.
+        content: the config.
+        seed: of the first weights and of the order.
+    """
     place.parent.mkdir(parents=True, exist_ok=True)
-    config, start = place.parent / f"{place.name}.yaml", time.monotonic()
+    config = place.parent / f"{place.name}.yaml"
     config.write_text(yaml.safe_dump(content))
     assert (
         main(["-u", "waveform", "-d", "audio_generation", "-p", str(place), "-c", str(config), "--seed", str(seed), "--device", "cpu"]) == 0
     )
-    result = json.loads(next((place / "results").glob("*/test.json")).read_text())
-    parameters = sum(weight.numel() for weight in build(expert["modelrc"]).parameters())
-    return {"bpb": result["scores"]["bpb"]["value"], "seconds": time.monotonic() - start, "parameters": parameters}
+    return json.loads(next((place / "results").glob("*/test.json")).read_text())["scores"]
