@@ -185,19 +185,35 @@ def _accepted(entry: Entry, expert: type, options: dict[str, Any], refresh: bool
     """The keyword arguments that the constructor takes; the standard three are dropped where an older one does not know them."""
     if options.get("ckpt") is not None and getattr(expert, "stateless", False):
         raise UsageError(f"upstream {entry.name!r} has no weights, so there is nothing to read from {options['ckpt']} (-k)")
-    standard = {"ckpt": None, "model_config": None, "refresh": refresh}
     import inspect
 
     check_types(entry.name, expert, options)
     parameters = inspect.signature(expert).parameters
-    if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
-        return {**standard, **options}
-    unknown = [k for k in options if k not in parameters]
+    options = _of_first_years(options, parameters)
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    unknown = [k for k in options if k not in parameters and not takes_any]
     if unknown:
-        raise UsageError(
-            f"upstream {entry.name!r} takes no option {unknown[0]!r}{did_you_mean(unknown[0], [p for p in parameters if p != 'self'])}"
-        )
-    return {k: v for k, v in {**standard, **options}.items() if k in parameters}
+        raise UsageError(f"upstream {entry.name!r} takes no option {unknown[0]!r}{did_you_mean(unknown[0], parameters)}")
+    standard = {"ckpt": None, "model_config": None, "refresh": refresh}
+    accepted = {k: v for k, v in {**standard, **options}.items() if takes_any or k in parameters}
+    missing = [name for name, p in parameters.items() if _required(p) and name not in accepted]
+    if missing:
+        raise UsageError(f"upstream {entry.name!r} needs the option {missing[0]}")
+    return accepted
+
+
+def _of_first_years(options: Mapping[str, Any], parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Options under the names of S3PRL's first year: ``config`` for ``model_config``, and a ``feature_selection`` that may be None."""
+    found = dict(options)
+    if "config" in parameters and "model_config" not in parameters and ("model_config" in found or _required(parameters["config"])):
+        found.setdefault("config", found.pop("model_config", None))
+    if "feature_selection" in parameters and _required(parameters["feature_selection"]):
+        found.setdefault("feature_selection", None)
+    return found
+
+
+def _required(parameter: Any) -> bool:
+    return parameter.default is parameter.empty and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
 
 
 def _outside_entry(folder: Path) -> Entry:

@@ -107,6 +107,40 @@ def test_an_older_expert_is_adapted_and_spared_unknown_options(tmp_path):
         build(folder, model_config="c.yaml")
 
 
+OLDER = """
+from torch import nn
+class UpstreamExpert(nn.Module):
+    def __init__(self, {arguments}, **kwargs):
+        super().__init__()
+        self.given, self.others = ({names}), kwargs
+    def get_output_dim(self):
+        return 2
+    def get_downsample_rate(self):
+        return 1
+    def forward(self, wavs):
+        return [wav[:, None].repeat(1, 2) for wav in wavs]
+"""
+
+
+def test_the_constructors_of_s3prls_first_year(tmp_path):
+    """``config`` was the name of what is ``model_config`` since, and ``-s`` went to the constructor, where it was None by default."""
+    first = expert(tmp_path / "first", OLDER.format(arguments="ckpt, config", names="ckpt, config"))
+    assert build(first).upstream.given == (None, None)
+    assert build(first, "a.ckpt", "c.yaml", refresh=True).upstream.given == ("a.ckpt", "c.yaml")
+    second = expert(tmp_path / "second", OLDER.format(arguments="ckpt, feature_selection", names="ckpt, feature_selection"))
+    assert build(second, "a.ckpt").upstream.given == ("a.ckpt", None)
+    assert build(second, feature_selection="c").upstream.given == (None, "c")
+    other = expert(tmp_path / "other", OLDER.format(arguments="config='base'", names="config,"))
+    assert build(other).upstream.given == ("base",) and build(other, model_config="c.yaml").upstream.given == ("c.yaml",)
+
+
+def test_an_option_that_the_constructor_needs_is_named(tmp_path):
+    folder = expert(tmp_path / "mine", OLDER.format(arguments="ckpt, *, size", names="size,"))
+    with pytest.raises(UsageError, match=r"mine' needs the option size$"):
+        build(folder)
+    assert build(folder, size=3).upstream.given == (3,)
+
+
 def test_unknown_names_and_paths():
     with pytest.raises(UnknownNameError, match=r"unknown upstream 'fbnk'; did you mean 'fbank'"):
         find("fbnk")
