@@ -67,6 +67,9 @@ def _handler(state: WebServer) -> type[BaseHTTPRequestHandler]:
             etag = f'"{hashlib.md5(content).hexdigest()}"'
             wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
             start = int(wanted[1]) if wanted and state.etags and self.headers.get("If-Range") == etag else 0
+            if start >= len(content) > 0:
+                self.send_error(416)
+                return
             self.send_response(206 if start else 200)
             if state.etags:
                 self.send_header("ETag", etag)

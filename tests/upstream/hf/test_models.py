@@ -8,6 +8,7 @@ import shutil
 import pytest
 import torch
 from torch import Tensor
+from transformers import Wav2Vec2FeatureExtractor
 
 from tests.upstream.hf.tiny import FEATURES, MODELS, WINDOW, save, waves
 from upstream.interfaces import Featurizer
@@ -53,6 +54,17 @@ def test_states_are_those_of_transformers_with_the_final_norm(saved, ready, name
     for ours_, theirs_ in zip(states[:-1], theirs.hidden_states, strict=False):
         every = ours_[:, ::2][:, : theirs_.size(1)] if name.startswith("sew") else ours_  # its layers run at half the rate
         torch.testing.assert_close(every, theirs_[:, : every.size(1)], **CLOSE)
+
+
+def test_quiet_waveforms_are_normalised_as_by_the_feature_extractor(ready, saved):
+    """Where the floor of the variance counts."""
+    (wav,) = waves(4000)
+    quiet = 1e-2 * wav
+    with torch.no_grad():
+        ours = ready("hubert")([quiet])["last_hidden_state"]
+        inputs = Wav2Vec2FeatureExtractor(do_normalize=True)(quiet.numpy(), sampling_rate=16000, return_tensors="pt")
+        theirs = saved("hubert")[1](inputs.input_values).last_hidden_state
+    torch.testing.assert_close(ours, theirs, **CLOSE)
 
 
 @EVERY

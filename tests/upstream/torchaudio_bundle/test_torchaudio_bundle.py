@@ -130,6 +130,18 @@ def test_states_are_those_recorded_from_s3prl(case):
             assert_close(state, case.expected(f"{batch}/hidden_states/{index}"), case.described["tolerance"], batch)
 
 
+@pytest.mark.parametrize("case", ["wav2vec2_base"], indirect=True)
+def test_the_head_of_a_fine_tuned_bundle_is_left_off(case, monkeypatch):
+    plain = build("torchaudio:TINY")
+    bundle = pipelines.TINY
+    weights = {**bundle.weights, "aux.weight": torch.ones(5, bundle._params["encoder_embed_dim"]), "aux.bias": torch.ones(5)}
+    monkeypatch.setattr(pipelines, "TINY", Tiny({**bundle._params, "aux_num_out": 5}, False, "Wav2Vec2", weights))
+    tuned = build("torchaudio:TINY")
+    assert list(tuned.state_dict()) == list(plain.state_dict())
+    with torch.no_grad():
+        assert torch.equal(tuned(waves(2000))["last_hidden_state"], plain(waves(2000))["last_hidden_state"])
+
+
 @every
 def test_layers_are_those_of_torchaudio(case):
     upstream, wav = build("torchaudio", ckpt="TINY"), waves(4000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import multiprocessing
 import os
 import signal
@@ -208,6 +209,17 @@ def test_a_killed_download_is_continued(server, tmp_path):
     assert 0 < held <= 100_000
     assert download.fetch(server.url("/x"), sha256=DIGEST, cache=tmp_path).read_bytes() == CONTENT
     assert server.requests[-1].headers["Range"] == f"bytes={held}-"
+
+
+def test_a_download_that_was_killed_when_all_was_there_is_made_good(server, tmp_path):
+    """There are no further bytes to ask for: a server would refuse the range."""
+    server.files["/x"] = CONTENT
+    path = download.fetch(server.url("/x"), cache=tmp_path)
+    path.rename(path.with_name(path.name + ".part"))
+    note = {"etag": f'"{hashlib.md5(CONTENT).hexdigest()}"', "total": len(CONTENT)}
+    path.with_name(path.name + ".part.json").write_text(json.dumps(note))
+    assert download.fetch(server.url("/x"), cache=tmp_path).read_bytes() == CONTENT
+    assert [file for file in tmp_path.iterdir() if ".part" in file.name] == []
 
 
 @pytest.mark.parametrize(
