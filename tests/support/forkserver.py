@@ -101,6 +101,10 @@ class ForkServer:
         self._process.stdin.flush()
         return json.loads(self._process.stdout.readline())
 
+    def load(self, *modules: str) -> None:
+        """Imports what the programs of a task import, so that each of them has it from its beginning."""
+        self.ask(do="load", modules=modules)
+
     def start(self, argv: Sequence[str], cwd: Path, environment: Mapping[str, str] | None = None, before: str | None = None) -> Forked:
         """Starts ``run_downstream.main(argv)``.
 
@@ -134,9 +138,12 @@ def serve() -> None:
     answers.flush()
     ended: dict[int, int | None] = {}
     for line in requests:
-        request = json.loads(line)
-        if request["do"] == "fork":
-            answer: int | None = os.fork()
+        request, answer = json.loads(line), None
+        if request["do"] == "load":
+            for module in request["modules"]:
+                importlib.import_module(module)
+        elif request["do"] == "fork":
+            answer = os.fork()
             if answer == 0:
                 _become(request, (requests.fileno(), answers.fileno()))
             ended[answer] = None

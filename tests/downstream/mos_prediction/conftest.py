@@ -8,6 +8,16 @@ import pytest
 import yaml
 
 from tests.downstream.mos_prediction.layouts import override, rated_tones
+from tests.support.forkserver import ForkServer
+
+LOADED = ("scipy.stats", "matplotlib.figure", "matplotlib.style", "matplotlib.backends.backend_agg")
+
+
+@pytest.fixture(scope="session")
+def server(server: ForkServer) -> ForkServer:
+    """The server of all tests, with what takes longest to import."""
+    server.load(*LOADED)
+    return server
 
 
 @pytest.fixture(scope="session")
