@@ -192,3 +192,4 @@ def _become(request: dict[str, Any], inherited: tuple[int, ...]) -> None:
 
 if __name__ == "__main__":
     serve()
+    os._exit(0)  # to take down all that is imported would take a second

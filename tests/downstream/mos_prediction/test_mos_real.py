@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.downstream.mos_prediction.layouts import override, rated_tones
 from utility.metrics.mos import by_system, evaluate
 from utility.text.files import lines_of, rows_of
 
@@ -29,16 +28,10 @@ def codec_table(root: Path, place: Path) -> Path:
     return path
 
 
-def test_codecs_are_scored(shared, server, tmp_path):
-    train, dev = rated_tones(tmp_path, "train"), rated_tones(tmp_path, "dev", seed=1)
+def test_codecs_are_scored(shared, server, trained, tmp_path):
     table = codec_table(shared / "data/mushra_codec", tmp_path)
-    runner = "config.runner.total_steps=4,,config.runner.eval_step=2,,config.runner.tensorboard=False"
-    small = f"{runner},,config.downstream_expert.datarc.num_workers=0"
-    run = ["-p", str(tmp_path / "run"), "--device", "cpu"]
-    process = server.run(["-u", "fbank", "-d", "mos_prediction", *run, "-o", override(train, dev, small)], tmp_path)
-    assert process.status == 0, process.err
     words = f"config.downstream_expert.inference.csv={table},,config.downstream_expert.inference.outdir={tmp_path / 'out'}"
-    process = server.run(["-m", "evaluate", "-t", "inference", "-e", str(tmp_path / "run"), "-o", words, "--device", "cpu"], tmp_path)
+    process = server.run(["-m", "evaluate", "-t", "inference", "-e", str(trained["run"]), "-o", words, "--device", "cpu"], tmp_path)
     assert process.status == 0, process.err
     with (tmp_path / "out/results.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
