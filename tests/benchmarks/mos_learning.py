@@ -1,11 +1,13 @@
 """MOS prediction learnt here from a pool of synthetic sets, on a set of another listening test that it never met.
 
-    python3 tests/benchmarks/mos_learning.py [--size small] [--steps 1500] [--seeds 1] [--out FOLDER]
+    python3 tests/benchmarks/mos_learning.py [--size small] [--steps 500 1500] [--seeds 1] [--variants recurrent frames] [--out FOLDER]
 
 Makes the corpora (``pip install espeakng-loader``) and their csv files by the recipes' own programs, trains the small spectral predictor
-on the pool of four sets, with the sets told apart and without, and scores the unseen set by its parametric net and by its neighbours in a
-datastore of the pool. Beside them: a regression on the noise level alone, which is the hidden setting that a listener hears best, and the
-hidden quality itself, which no predictor can pass but by luck. What is there already is not made again.
+on the pool of four sets in each variant: with a recurrent decoder or a net per frame, with the sets told apart or not. Each scores the
+unseen set as a recording of the pool's first set and, where sets are told apart, of the set that its nearest neighbour is of. Beside them:
+the scores of the neighbours themselves, by the mean of the frames and thus the same whatever net there is; a regression on the noise level
+alone, which is the hidden setting that a listener hears best; and the hidden quality itself, which no predictor can pass but by luck. What
+is there already is not made again. Ends with a table of rank correlations, means over the seeds.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,7 +34,29 @@ MOS = REPO / "downstream" / "mos_prediction"
 POOL = {"bvcc": "bvcc/main/DATA", "somos": "somos", "nisqa": "nisqa", "tmhint-qi": "tmhint-qi"}
 UNSEEN = "bc19"
 TASK = "config.downstream_expert"
-DOMAINS = f"{TASK}.modelrc.model_params.use_domain_modeling"
+RANKS = ("utt_SRCC", "sys_SRCC")
+MODEL = f"{TASK}.modelrc.model_params"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A predictor.
+
+    Args:
+        recurrent: a recurrent decoder before the net of each frame.
+        domains: the sets of the pool are told apart.
+    """
+
+    recurrent: bool
+    domains: bool
+
+
+VARIANTS = {
+    "recurrent": Variant(True, True),
+    "recurrent-alike": Variant(True, False),
+    "frames": Variant(False, True),
+    "frames-alike": Variant(False, False),
+}
 
 
 def run(*words: str | Path, where: Path = REPO) -> None:
@@ -63,15 +88,16 @@ def prepared(out: Path, size: str) -> Path:
     return data
 
 
-def predictor(out: Path, data: Path, steps: int, seed: int, domains: bool) -> Path:
-    """Trains the small predictor on the pool, if that is not done; gives its best checkpoint."""
-    folder = out / f"{'domains' if domains else 'alike'}-{steps}-{seed}"
+def predictor(out: Path, data: Path, steps: int, seed: int, name: str = "recurrent") -> Path:
+    """Trains a variant of the small predictor on the pool, if that is not done; gives its best checkpoint."""
+    folder, variant = out / f"{name}-{steps}-{seed}", VARIANTS[name]
     best = folder / "checkpoint-best.pkl"
     if not (folder / f"states-{steps}.ckpt").exists():
         options = {
             f"{TASK}.datarc.train_csv": f"'{data}/pool_train.csv'",
             f"{TASK}.datarc.dev_csv": f"'{data}/pool_dev.csv'",
-            DOMAINS: domains,
+            f"{MODEL}.use_domain_modeling": variant.domains,
+            f"{MODEL}.use_decoder_rnn": variant.recurrent,
             "config.runner.total_steps": steps,
         }
         words = ("-u", "fbank_no_cmvn", "-d", "mos_prediction", "-c", MOS / "spectral.yaml", "-p", folder, "--seed", seed, "-a")
@@ -85,8 +111,11 @@ def overrides(options: dict[str, object]) -> str:
 
 
 def scored(checkpoint: Path, data: Path, mode: str | None) -> Path:
-    """Scores the unseen set by the net, or by neighbours in a datastore of the pool; gives the folder of the results."""
-    results, store = checkpoint.parent / f"scores-{mode or 'net'}", checkpoint.parent / "datastore.npz"
+    """Scores the unseen set by the net, or by neighbours in a datastore of the pool; gives the folder of the results.
+
+    The datastore is of spectra, not of what the net makes of them, so that one is enough.
+    """
+    results, store = checkpoint.parent / f"scores-{mode or 'net'}", data / "datastore.npz"
     options: dict[str, object] = {f"{TASK}.inference.csv": f"'{data}/{UNSEEN}_test.csv'", f"{TASK}.inference.outdir": f"'{results}'"}
     options[f"{TASK}.inference.domain_idx"] = 0
     if mode:
@@ -125,7 +154,7 @@ def evaluated(systems: Sequence[str], truth: Sequence[float], answers: Sequence[
 def show(name: str, numbers: dict[str, float]) -> None:
     """A line."""
     keys = ("utt_LCC", "utt_SRCC", "utt_MSE", "sys_LCC", "sys_SRCC", "sys_MSE")
-    print(f"  {name:16}", *(f"{key} {numbers[key]:.3f}" for key in keys), flush=True)
+    print(f"  {name:34}", *(f"{key} {numbers[key]:.3f}" for key in keys), flush=True)
 
 
 def hidden(out: Path, name: str) -> dict[str, tuple[float, float]]:
@@ -152,28 +181,41 @@ def main() -> int:
     """Prints the correlations."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--size", default="small", help="of the corpora")
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, nargs="+", default=[1500], help="updates; each number is a training")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--out", type=Path, help="folder of the corpora and trainings; temporary if not given")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
-        measure((args.out or Path(temporary)).resolve(), args.size, args.steps, args.seeds)
+        measure((args.out or Path(temporary)).resolve(), args.size, args.steps, args.seeds, args.variants)
     return 0
 
 
-def measure(out: Path, size: str, steps: int, seeds: Sequence[int]) -> None:
+def measure(out: Path, size: str, steps: Sequence[int], seeds: Sequence[int], variants: Sequence[str]) -> None:
     """Trains and scores what the head of this file names."""
-    data = prepared(out, size)
-    for seed in seeds:
-        for domains in (True, False):
-            start = time.monotonic()
-            checkpoint = predictor(out, data, steps, seed, domains)
-            name = f"seed {seed}, sets {'told apart' if domains else 'not told apart'}"
-            print(f"{name}: trained in {time.monotonic() - start:.0f} s", flush=True)
-            for mode in (None, "naive_knn"):
-                show(mode or "net", agreement(results := scored(checkpoint, data, mode)))
-    for name, numbers in bounds(out, data, results).items():
-        show(name, numbers)
+    data, found = prepared(out, size), defaultdict(list)
+    for name in variants:
+        for count in steps:
+            for seed in seeds:
+                start = time.monotonic()
+                checkpoint = predictor(out, data, count, seed, name)
+                print(f"{name}, {count} updates, seed {seed}: trained in {time.monotonic() - start:.0f} s", flush=True)
+                for mode in (None, "domain_id_knn_1") if VARIANTS[name].domains else (None,):
+                    numbers = agreement(results := scored(checkpoint, data, mode))
+                    found[f"{name}, {count} updates" + f", {mode}" * bool(mode)].append(numbers)
+                    show(mode or "net", numbers)
+    found["neighbours, naive_knn"] = [agreement(scored(checkpoint, data, "naive_knn"))]
+    found |= {name: [numbers] for name, numbers in bounds(out, data, results).items()}
+    for name in ("neighbours, naive_knn", "noise alone", "hidden quality"):
+        show(name, *found[name])
+    print_table(found)
+
+
+def print_table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
+    """Rank correlations, means over the seeds."""
+    print("\n| | utterances | systems |\n|---|---|---|")
+    for name, seeds in found.items():
+        print(f"| {name} | " + " | ".join(f"{statistics.fmean(numbers[key] for numbers in seeds):.3f}" for key in RANKS) + " |")
 
 
 def bounds(out: Path, data: Path, results: Path) -> dict[str, dict[str, float]]:

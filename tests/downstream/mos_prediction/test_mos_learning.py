@@ -24,7 +24,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_an_unseen_set(place: Path, seed: int, capsys: pytest.CaptureFixture):
-    checkpoint = mos_learning.predictor(place, place / "data", STEPS, seed, domains=True)
+    checkpoint = mos_learning.predictor(place, place / "data", STEPS, seed)
     results = mos_learning.scored(checkpoint, place / "data", None)
     found, bounds = mos_learning.agreement(results), mos_learning.bounds(place, place / "data", results)
     with capsys.disabled():

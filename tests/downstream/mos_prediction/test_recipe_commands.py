@@ -18,11 +18,11 @@ from tests.downstream.mos_prediction.archives import EGS, script
 from tests.support.corpora import synthetic
 
 SETS = ("bvcc", "nisqa", "pstn", "singmos", "somos", "tencent", "tmhint-qi", "urgent2024-mos")
+SEVEN = "bvcc+nisqa+pstn+singmos+somos+tencent+tmhint-qi"
+EIGHT = "bvcc+somos+singmos+nisqa+tmhint-qi+tencent+pstn+urgent2024-mos"
 POOLS = {
-    "bvcc+nisqa+pstn+singmos+somos+tencent+tmhint-qi": SETS[:-1],
-    "bvcc+somos+singmos+nisqa+tmhint-qi+tencent+pstn+urgent2024-mos": (
-        *("bvcc", "somos", "singmos", "nisqa", "tmhint-qi", "tencent", "pstn", "urgent2024-mos"),
-    ),
+    SEVEN: SETS[:-1],
+    EIGHT: ("bvcc", "somos", "singmos", "nisqa", "tmhint-qi", "tencent", "pstn", "urgent2024-mos"),
 }
 
 
@@ -95,10 +95,10 @@ def test_mean_scores_for_other_predictors(corpora, tmp_path, capsys, monkeypatch
     assert len({row["sample_id"] for row in found}) == len(found) == 6
 
 
-def conf(folder: Path) -> Path:
-    """bvcc's config on filter banks, for a few steps."""
-    config = yaml.safe_load((EGS / "bvcc/conf/ssl-mos-wav2vec2.yaml").read_text())
-    config["model_params"] |= {"s3prl_name": "fbank", "ssl_model_output_dim": 240, "mean_net_dnn_dim": 8}
+def conf(folder: Path, recipe: str = "bvcc", name: str = "ssl-mos-wav2vec2", **params: int) -> Path:
+    """A recipe's config on filter banks, for a few steps."""
+    config = yaml.safe_load((EGS / recipe / f"conf/{name}.yaml").read_text())
+    config["model_params"] |= {"s3prl_name": "fbank", "ssl_model_output_dim": 240, **(params or {"mean_net_dnn_dim": 8})}
     config |= {"train_max_steps": 4, "eval_and_save_interval_steps": 2, "train_batch_size": 4}
     path = folder / "small.yaml"
     path.write_text(yaml.safe_dump(config))
@@ -136,3 +136,25 @@ def test_printed_commands(corpora, tmp_path):
     assert "headline: mean SRCC of" in printed
     with (expdir / "results/checkpoint-best/bc19_test/results.csv").open() as file:
         assert len(list(csv.DictReader(file))) == len({rating.sample for rating in read_table(data / "bc19_test.csv")})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("pool", "name", "params"),
+    [
+        (SEVEN, "alignnet-wav2vec2", {"domain_emb_dim": 4, "decoder_rnn_dim": 4, "decoder_dnn_dim": 4}),
+        (EIGHT, "ssl-mos-wavlm_large", {"mean_net_dnn_dim": 4}),
+    ],
+    ids=["seven", "eight"],
+)
+def test_a_pool_is_trained_and_tested(pool, name, params, recipes, corpora, tmp_path, monkeypatch):
+    monkeypatch.chdir(recipes / pool)
+    own = ["--conf", str(conf(tmp_path, pool, name, **params)), "--tag", "mine", "--device", "cpu", "--exp_root", str(tmp_path / "exp")]
+    assert training.main(["--stage", "2", "--stop_stage", "3", *own]) == 0
+    places = ["--db_root", str(corpora / "singmos"), "--datadir", str(tmp_path)]
+    mode = "domain_id_knn_1" if name.startswith("alignnet") else "naive_knn"
+    assert benchmarks.main(["run_singmos_test", "--stage", "0", "--stop_stage", "3", *places, *own, "--np_inference_mode", mode]) == 0
+    results = tmp_path / "exp/mine-1337/results"
+    for folder in (results / "checkpoint-best/singmos_test", results / f"np_checkpoint-best/{mode}/singmos_test"):
+        with (folder / "results.csv").open(newline="") as file:
+            assert {row["sample_id"] for row in csv.DictReader(file)} == samples(tmp_path / "singmos_test.csv")
