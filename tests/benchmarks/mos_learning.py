@@ -151,10 +151,15 @@ def evaluated(systems: Sequence[str], truth: Sequence[float], answers: Sequence[
     return evaluate(systems, truth, answers)
 
 
-def show(name: str, numbers: dict[str, float]) -> None:
+def show(name: str, numbers: Mapping[str, float | None]) -> None:
     """A line."""
     keys = ("utt_LCC", "utt_SRCC", "utt_MSE", "sys_LCC", "sys_SRCC", "sys_MSE")
-    print(f"  {name:34}", *(f"{key} {numbers[key]:.3f}" for key in keys), flush=True)
+    print(f"  {name:24}", *(f"{key} {written([numbers[key]])}" for key in keys), flush=True)
+
+
+def written(numbers: Sequence[float | None]) -> str:
+    """Their mean; correlations of what does not vary are undefined."""
+    return "undefined" if None in numbers else f"{statistics.fmean(numbers):.3f}"
 
 
 def hidden(out: Path, name: str) -> dict[str, tuple[float, float]]:
@@ -211,11 +216,11 @@ def measure(out: Path, size: str, steps: Sequence[int], seeds: Sequence[int], va
     print_table(found)
 
 
-def print_table(found: Mapping[str, Sequence[Mapping[str, float]]]) -> None:
+def print_table(found: Mapping[str, Sequence[Mapping[str, float | None]]]) -> None:
     """Rank correlations, means over the seeds."""
     print("\n| | utterances | systems |\n|---|---|---|")
     for name, seeds in found.items():
-        print(f"| {name} | " + " | ".join(f"{statistics.fmean(numbers[key] for numbers in seeds):.3f}" for key in RANKS) + " |")
+        print(f"| {name} | " + " | ".join(written([numbers[key] for numbers in seeds]) for key in RANKS) + " |")
 
 
 def bounds(out: Path, data: Path, results: Path) -> dict[str, dict[str, float]]:
