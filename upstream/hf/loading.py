@@ -16,6 +16,7 @@ from utility.errors import CheckpointError
 from .source import first_line
 
 _SHOWN = 3
+_HEADS = ("num_attention_heads", "encoder_attention_heads")
 _MASK_EMBEDDING = "masked_spec_embed"  # of pre-training and SpecAugment; no state depends on it
 
 
@@ -41,6 +42,9 @@ def make_config(model_type: str, settings: Mapping[str, Any], path: Path, **chan
                 setattr(config, name, value)
     except (ValueError, TypeError, AttributeError, KeyError, StrictDataclassError) as error:
         raise CheckpointError(f"{path} has impossible settings: {_told(error)}") from error
+    for name in _HEADS:
+        if getattr(config, name, 1) < 1:
+            raise CheckpointError(f"{path} has impossible settings: {name} is {getattr(config, name)}")
     return config
 
 
@@ -78,7 +82,7 @@ def load_net(
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
             )
-    except (ValueError, TypeError, AttributeError, IndexError, KeyError, RuntimeError, AssertionError, OSError) as error:
+    except (ValueError, TypeError, AttributeError, IndexError, KeyError, RuntimeError, ArithmeticError, AssertionError, OSError) as error:
         raise CheckpointError(f"the settings beside {path} make no net: {_told(error)}") from error
     needed = [name for name in told["missing_keys"] if unused is None or not name.startswith(unused)]
     missing = sorted(name for name in needed if name.rpartition(".")[2] != _MASK_EMBEDDING)

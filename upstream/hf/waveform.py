@@ -66,6 +66,8 @@ class WaveformNet(UnmaskedUpstream):
         if unused:
             del self.model.encoder.pos_conv_embed
         self.convolutions = list(zip(config.conv_dim, config.conv_kernel, config.conv_stride, strict=True))
+        if not all(type(size) is int and size > 0 for layer in self.convolutions for size in layer):
+            raise CheckpointError(f"{folder / CONFIG} has convolutions of impossible sizes (channels, kernel, stride): {self.convolutions}")
         self.normalize = preprocessor.get("do_normalize", True)
         if type(self.normalize) is not bool:
             raise CheckpointError(f"the preprocessor of {folder} has do_normalize {self.normalize!r}, not true or false")

@@ -50,6 +50,8 @@ class WhisperNet(nn.Module):
         except (ValueError, TypeError, ZeroDivisionError) as error:
             raise CheckpointError(f"the preprocessor of {folder} has impossible settings: {error}") from error
         self.n_fft, self.hop = extractor.n_fft, extractor.hop_length
+        if not all(type(size) is int and size > 0 for size in (self.n_fft, self.hop)):
+            raise CheckpointError(f"the preprocessor of {folder} has n_fft {self.n_fft!r} and hop_length {self.hop!r}, not whole numbers")
         self.rate = self.hop * self.model.conv1.stride[0] * self.model.conv2.stride[0]
         self.window = config.max_source_positions * self.rate
         self.register_buffer("bands", torch.from_numpy(extractor.mel_filters).float(), persistent=False)  # (frequencies, bands)

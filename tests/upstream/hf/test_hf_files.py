@@ -90,11 +90,43 @@ def test_weights_that_do_not_fit(folder):
     assert "encoder.layer_norm.weight is (3,), not (16,)" in sentence
 
 
+NO_WEIGHTS = pytest.mark.filterwarnings("ignore:Initializing zero-element tensors")
+
+
+@NO_WEIGHTS
 @pytest.mark.parametrize(
-    "changes", [{"num_attention_heads": 5}, {"conv_dim": [8, 8]}, {"hidden_act": "gelo"}, {"hidden_size": "wide"}, {"conv_stride": 3}]
+    "changes",
+    [
+        {"num_attention_heads": 5},
+        {"num_attention_heads": -2},
+        {"conv_dim": [8, 8]},
+        {"hidden_act": "gelo"},
+        {"hidden_size": "wide"},
+        {"hidden_size": 0},
+        {"conv_stride": 3},
+        {"conv_stride": [5, -1, 2, 2, 2, 2, 2]},
+    ],
 )
 def test_impossible_settings(folder, changes):
     edit(folder / "config.json", **changes)
+    assert str(folder) in refused(folder)
+
+
+@NO_WEIGHTS
+@pytest.mark.parametrize(
+    ("name", "file", "changes"),
+    [
+        ("whisper", "config.json", {"d_model": 2}),
+        ("whisper", "config.json", {"encoder_attention_heads": -1}),
+        ("whisper", "preprocessor_config.json", {"hop_length": 0.5}),
+        ("whisper", "preprocessor_config.json", {"n_fft": -400}),
+        ("wav2vec2-bert", "config.json", {"hidden_size": 0}),
+        ("sew", "config.json", {"hidden_size": 0}),
+    ],
+)
+def test_impossible_settings_of_others(saved, tmp_path, name, file, changes):
+    folder = shutil.copytree(saved(name)[0], tmp_path / "changed")
+    edit(folder / file, **changes)
     assert str(folder) in refused(folder)
 
 
