@@ -93,7 +93,7 @@ class CompiledStepper:
         self._work = np.zeros(program.size, dtype=np.float32)
         self._phases = np.zeros(program.pools, dtype=np.int64)
         size = batch * self._codes
-        self._logits = torch.from_numpy(self._work[program.logits : program.logits + size]).view(batch, self._codes)
+        self._logits = torch.from_numpy(self._work[program.logits : program.logits + size]).view(self._codes, batch).T
 
     def reset(self) -> None:
         """Begins anew."""
@@ -110,4 +110,4 @@ class CompiledStepper:
         if given.shape != (self._batch,) or given.min() < 0 or given.max() >= self._codes:
             raise DataError(f"a step wants {self._batch} codes of 0 to {self._codes - 1}, not {given.tolist()}")
         self._run(*self._program, self._work, self._phases, np.ascontiguousarray(given))
-        return self._logits.clone()
+        return self._logits.clone(memory_format=torch.contiguous_format)

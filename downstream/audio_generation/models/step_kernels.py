@@ -1,6 +1,7 @@
 """One step of a whole model in one compiled loop on one core: a list of operations over one array of weights and one of activations.
 
-All numbers are float32 and real. Operations name their operands by offsets; activations are (B, width). ``step_program`` writes the lists.
+All numbers are float32 and real. Operations name their operands by offsets; activations are (width, B), so that of many sequences the same
+feature lies side by side. ``step_program`` writes the lists.
 """
 
 from __future__ import annotations
@@ -10,12 +11,13 @@ import numpy as np
 from utility.compiled import compiled
 
 from .loops import exponential
+from .state_kernels import state_numbers, state_space
 
 # operations, and what the columns of their rows hold
 EMBED = 0  # out, table, width
 NORM_SCALAR = 1  # x, out, width, s and m
 NORM_LAYER = 2  # x, out, width, scale and shift, index of epsilon
-LINEAR = 3  # x, out, width of x, width of out, matrix (in, out) and bias
+LINEAR = 3  # x, out, width of x, width of out, matrix and bias: (in, out) for one sequence, (out, in) for several
 GELU = 4  # x, width
 GLU_ADD = 5  # x (2 width), residual, out, width
 ADD = 6  # a, b, out, width
@@ -44,48 +46,76 @@ def gelu(x):
 
 
 @compiled(fastmath=True, error_model="numpy")
-def glu_add(x, residual, out, width, batch):
-    """out = residual + x[:width] σ(x[width:])."""
-    for b in range(batch):
-        value, gate = x[2 * b * width : (2 * b + 1) * width], x[(2 * b + 1) * width : (2 * b + 2) * width]
-        row, to = residual[b * width : (b + 1) * width], out[b * width : (b + 1) * width]
-        for i in range(width):
-            to[i] = row[i] + value[i] / (_ONE + exponential(-gate[i]))
+def glu_add(x, residual, out):
+    """out = residual + the first half of x times σ of the second."""
+    count = out.size
+    value, gate = x[:count], x[count:]
+    for i in range(count):
+        out[i] = residual[i] + value[i] / (_ONE + exponential(-gate[i]))
 
 
 @compiled(fastmath=True, error_model="numpy")
-def moments(row):
+def moments(x):
     """Mean and variance of (width)."""
     mean = np.float32(0)
-    for i in range(row.size):
-        mean += row[i]
-    mean /= np.float32(row.size)
+    for i in range(x.size):
+        mean += x[i]
+    mean /= np.float32(x.size)
     square = np.float32(0)
-    for i in range(row.size):
-        square += (row[i] - mean) * (row[i] - mean)
-    return mean, square / np.float32(row.size)
+    for i in range(x.size):
+        square += (x[i] - mean) * (x[i] - mean)
+    return mean, square / np.float32(x.size)
+
+
+@compiled(fastmath=True, error_model="numpy")
+def column_moments(x, width, batch):
+    """Means and variances (B) of (width, B)."""
+    mean, variance = np.zeros(batch, np.float32), np.zeros(batch, np.float32)
+    for i in range(width):
+        for b in range(batch):
+            mean[b] += x[i * batch + b]
+    for b in range(batch):
+        mean[b] /= np.float32(width)
+    for i in range(width):
+        for b in range(batch):
+            variance[b] += (x[i * batch + b] - mean[b]) * (x[i * batch + b] - mean[b])
+    for b in range(batch):
+        variance[b] /= np.float32(width)
+    return mean, variance
 
 
 @compiled(fastmath=True, error_model="numpy")
 def norm_scalar(x, out, width, batch, s, m):
-    """Mean and deviation over the features; no epsilon."""
-    for b in range(batch):
-        row = x[b * width : (b + 1) * width]
-        mean, variance = moments(row)
+    """Mean and deviation over the features of (width, B); no epsilon."""
+    if batch == 1:
+        mean, variance = moments(x)
         scale = s / max(np.sqrt(variance), np.float32(1e-19))
         for i in range(width):
-            out[b * width + i] = (row[i] - mean + m) * scale
+            out[i] = (x[i] - mean + m) * scale
+        return
+    means, scales = column_moments(x, width, batch)
+    for b in range(batch):
+        scales[b] = s / max(np.sqrt(scales[b]), np.float32(1e-19))
+    for i in range(width):
+        for b in range(batch):
+            out[i * batch + b] = (x[i * batch + b] - means[b] + m) * scales[b]
 
 
 @compiled(fastmath=True, error_model="numpy")
 def norm_layer(x, out, width, batch, weight, bias, epsilon):
-    """LayerNorm."""
-    for b in range(batch):
-        row = x[b * width : (b + 1) * width]
-        mean, variance = moments(row)
+    """LayerNorm over the features of (width, B)."""
+    if batch == 1:
+        mean, variance = moments(x)
         scale = _ONE / np.sqrt(variance + epsilon)
         for i in range(width):
-            out[b * width + i] = (row[i] - mean) * scale * weight[i] + bias[i]
+            out[i] = (x[i] - mean) * scale * weight[i] + bias[i]
+        return
+    means, scales = column_moments(x, width, batch)
+    for b in range(batch):
+        scales[b] = _ONE / np.sqrt(scales[b] + epsilon)
+    for i in range(width):
+        for b in range(batch):
+            out[i * batch + b] = (x[i * batch + b] - means[b]) * scales[b] * weight[i] + bias[i]
 
 
 @compiled(fastmath=True, error_model="numpy")
@@ -109,63 +139,15 @@ def vector_matrix(x, w, out, n_in, n_out):
 
 @compiled(fastmath=True, error_model="numpy")
 def linear(x, w, bias, out, n_in, n_out, batch):
-    """out = x w + bias."""
-    if batch > 1:
-        np.dot(x.reshape(batch, n_in), w.reshape(n_in, n_out), out.reshape(batch, n_out))
-        for b in range(batch):
-            for j in range(n_out):
-                out[b * n_out + j] += bias[j]
+    """out = w x + bias, where x is (in, B)."""
+    if batch == 1:
+        out[:] = bias
+        vector_matrix(x, w, out, n_in, n_out)
         return
-    out[:] = bias
-    vector_matrix(x, w, out, n_in, n_out)
-
-
-@compiled(fastmath=True, error_model="numpy")
-def state_space(x, out, width, n, rank, coefficients, state, d, batch):
-    """s' = s + (a - 1) s + b u - left (right s), y = c s' + d u of conjugate halves.
-
-    a is so near to 1 that its own rounding would change how fast a slow state decays.
-
-    Args:
-        x, out: (B, H) flat.
-        width, n, rank: H, N/2, number of pairs of left and right.
-        coefficients: (H, 6 + 4 rank, N/2) flat: real and imaginary parts of a - 1, b, 2 c, then of left and 2 right for each rank.
-        state: (H, B, 2, N/2) flat, changed in place.
-        d: (H).
-        batch: B.
-    """
-    rows = 6 + 4 * rank
-    for h in range(width):
-        k = coefficients[h * rows * n : (h + 1) * rows * n]
+    np.dot(w.reshape(n_out, n_in), x.reshape(n_in, batch), out.reshape(n_out, batch))
+    for j in range(n_out):
         for b in range(batch):
-            u = x[b * width + h]
-            begin = (h * batch + b) * 2 * n
-            s = state[begin : begin + 2 * n]
-            along = np.float32(0)
-            if rank:
-                for i in range(n):
-                    along += k[8 * n + i] * s[i] - k[9 * n + i] * s[n + i]
-            more = np.float32(0)
-            if rank > 1:
-                for i in range(n):
-                    more += k[12 * n + i] * s[i] - k[13 * n + i] * s[n + i]
-            y = np.float32(0)
-            if rank == 0:
-                for i in range(n):
-                    real = s[i] + (k[i] * s[i] - k[n + i] * s[n + i] + k[2 * n + i] * u)
-                    imag = s[n + i] + (k[i] * s[n + i] + k[n + i] * s[i] + k[3 * n + i] * u)
-                    s[i], s[n + i] = real, imag
-                    y += k[4 * n + i] * real - k[5 * n + i] * imag
-            else:
-                for i in range(n):
-                    real = s[i] + (k[i] * s[i] - k[n + i] * s[n + i] + k[2 * n + i] * u - k[6 * n + i] * along)
-                    imag = s[n + i] + (k[i] * s[n + i] + k[n + i] * s[i] + k[3 * n + i] * u - k[7 * n + i] * along)
-                    if rank > 1:
-                        real -= k[10 * n + i] * more
-                        imag -= k[11 * n + i] * more
-                    s[i], s[n + i] = real, imag
-                    y += k[4 * n + i] * real - k[5 * n + i] * imag
-            out[b * width + h] = y + d[h] * u
+            out[j * batch + b] += bias[j]
 
 
 @compiled(fastmath=True, error_model="numpy")
@@ -190,19 +172,19 @@ def run(ops, weights, work, phases, codes):
         elif kind == STATE_SPACE:
             states, rank, k, s, d = op[4], op[5], op[6], op[7], op[8]
             x, out = work[p : p + batch * n], work[q : q + batch * n]
-            rows = weights[k : k + n * states * (6 + 4 * rank)]
-            state_space(x, out, n, states, rank, rows, work[s : s + 2 * batch * n * states], weights[d : d + n], batch)
+            rows, state = weights[k : k + n * states * (6 + 4 * rank)], work[s : s + state_numbers(n, states, rank, batch)]
+            state_space(x, out, n, states, rank, rows, state, weights[d : d + n], batch)
         elif kind == GELU:
             gelu(work[p : p + batch * q])
         elif kind == GLU_ADD:
             m = op[4]
-            glu_add(work[p : p + 2 * batch * m], work[q : q + batch * m], work[n : n + batch * m], m, batch)
-        elif kind == NORM_SCALAR:
-            norm_scalar(work[p : p + batch * n], work[q : q + batch * n], n, batch, weights[op[4]], weights[op[4] + 1])
-        elif kind == NORM_LAYER:
-            w = op[4]
-            x, out = work[p : p + batch * n], work[q : q + batch * n]
-            norm_layer(x, out, n, batch, weights[w : w + n], weights[w + n : w + 2 * n], weights[op[5]])
+            glu_add(work[p : p + 2 * batch * m], work[q : q + batch * m], work[n : n + batch * m])
+        elif kind in (NORM_SCALAR, NORM_LAYER):
+            x, out, w = work[p : p + batch * n], work[q : q + batch * n], op[4]
+            if kind == NORM_SCALAR:
+                norm_scalar(x, out, n, batch, weights[w], weights[w + 1])
+            else:
+                norm_layer(x, out, n, batch, weights[w : w + n], weights[w + n : w + 2 * n], weights[op[5]])
         elif kind == ADD:
             for i in range(batch * op[4]):
                 work[n + i] = work[p + i] + work[q + i]
@@ -213,24 +195,25 @@ def run(ops, weights, work, phases, codes):
             for b in range(batch):
                 row = q + codes[b] * n
                 for i in range(n):
-                    work[p + b * n + i] = weights[row + i]
-        elif kind == GATHER:
-            pool, phase = op[4], op[5]
-            for b in range(batch):
-                to = q + (b * pool + phases[phase]) * n
-                for i in range(n):
-                    work[to + i] = work[p + b * n + i]
-            phases[phase] += 1
-            if phases[phase] < pool:
-                at = op[6]
-            else:
-                phases[phase] = 0
-        elif kind == POP:
-            pool, held = op[4], phases[op[5]]
-            slot = pool - 1 if held == 0 else held - 1
-            for b in range(batch):
-                begin = q + (b * pool + slot) * n
-                for i in range(n):
-                    work[p + b * n + i] = work[begin + i]
-        elif phases[p] != 0:  # UNLESS_FULL
-            at = q
+                    work[p + i * batch + b] = weights[row + i]
+        else:
+            at = pooled(op, at, work, phases, batch)
+
+
+@compiled
+def pooled(op, at, work, phases, batch):
+    """What the pools do with the moments (width, B) that they hold; where to go on."""
+    kind, p, q, n, pool = op[0], op[1], op[2], op[3] * batch, op[4]
+    if kind == GATHER:
+        phase = op[5]
+        to = q + phases[phase] * n
+        for i in range(n):
+            work[to + i] = work[p + i]
+        phases[phase] = (phases[phase] + 1) % pool
+        return at if phases[phase] == 0 else op[6]
+    if kind == POP:
+        begin = q + (phases[op[5]] - 1) % pool * n
+        for i in range(n):
+            work[p + i] = work[begin + i]
+        return at
+    return q if phases[p] != 0 else at  # UNLESS_FULL

@@ -13,6 +13,7 @@ from .recurrence import HalfStep
 from .s4_layer import S4Block
 from .sashimi_blocks import DownPool, FeedForward, ResidualBlock, ScalarNorm, UpPool, matrix_of
 from .sashimi_body import SashimiBody
+from .state_kernels import state_numbers
 
 ALIGNMENT = 16  # float32 numbers: a cache line
 
@@ -31,7 +32,7 @@ class Program:
         weights: float32.
         size: numbers of activations and states.
         pools: number of pools.
-        logits: where the logits (B, n_codes) lie.
+        logits: where the logits (n_codes, B) lie.
     """
 
     def __init__(self, body: SashimiBody, batch: int, encoder: Tensor, decoder: tuple[Tensor, Tensor]):
@@ -55,8 +56,11 @@ class Program:
         self.weights = np.concatenate(self._weights)
 
     def _room(self, width: int) -> int:
-        """Where there is room for (B, width) numbers."""
-        begin, numbers = self.size, self.batch * width
+        """Where there is room for (width, B) numbers."""
+        return self._numbers(self.batch * width)
+
+    def _numbers(self, numbers: int) -> int:
+        begin = self.size
         self.size += -(-numbers // ALIGNMENT) * ALIGNMENT
         return begin
 
@@ -74,7 +78,7 @@ class Program:
         return len(self._rows) - 1
 
     def _linear(self, matrix: Tensor, bias: Tensor, x: int, out: int) -> None:
-        self._op(kernels.LINEAR, x, out, matrix.shape[1], matrix.shape[0], self._keep(matrix.mT, bias))
+        self._op(kernels.LINEAR, x, out, matrix.shape[1], matrix.shape[0], self._keep(matrix.mT if self.batch == 1 else matrix, bias))
 
     def _norm(self, norm: nn.Module, x: int, out: int, width: int) -> None:
         scalar = next((part for part in norm.modules() if isinstance(part, ScalarNorm)), None)
@@ -154,7 +158,7 @@ class Program:
     def _state_space(self, layer: S4Block, width: int) -> None:
         step: HalfStep = layer.layer.kernel.recurrence("linear")
         states, rank = step.a_bar.shape[1], len(step.left)
-        state = self._room(2 * width * states)
+        state = self._numbers(state_numbers(width, states, rank, self.batch))
         self._op(
             kernels.STATE_SPACE,
             self._normed,
@@ -169,7 +173,7 @@ class Program:
 
 
 def coefficients(step: HalfStep) -> Tensor:
-    """What ``step_kernels.state_space`` wants to have of a step with one channel: (H, 6 + 4 rank, N/2) float64."""
+    """What ``state_kernels.state_space`` wants to have of a step with one channel: (H, 6 + 4 rank, N/2) float64."""
     parts = [step.a_bar - 1, step.b_bar, 2 * step.c_bar[0]]
     for left, right in zip(step.left, step.right, strict=True):
         parts += [left, 2 * right]

@@ -39,7 +39,7 @@ def trained(config):
     return model
 
 
-@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("batch", [1, 3, 19])
 @pytest.mark.parametrize("name", MODELS)
 def test_compiled_steps_equal_the_whole_sequence(name, batch):
     model = trained(MODELS[name])
@@ -167,7 +167,7 @@ def test_a_state_after_4_800_000_steps(layer, kind, tolerance, dt):
     The step sizes are the smallest that the recipes begin with, and a tenth of it. A float32 state comes to rest where what is added in
     a step is below half a unit of its last place, in the mean some 3e-8 / (Δ/2) of the state too early.
     """
-    from downstream.audio_generation.models.step_kernels import state_space
+    from downstream.audio_generation.models.state_kernels import state_numbers, state_space
     from downstream.audio_generation.models.step_program import coefficients
 
     count = 4_800_000
@@ -175,7 +175,7 @@ def test_a_state_after_4_800_000_steps(layer, kind, tolerance, dt):
     step = kernel.recurrence("linear")
     rows = coefficients(step).numpy().astype(kind).reshape(-1)
     states, rank = step.a_bar.shape[1], len(step.left)
-    state, x, out, d = np.zeros(2 * states, kind), np.ones(1, kind), np.zeros(1, kind), np.zeros(1, kind)
+    state, x, out, d = np.zeros(state_numbers(1, states, rank, 1), kind), np.ones(1, kind), np.zeros(1, kind), np.zeros(1, kind)
     for _ in range(count):
         state_space(x, out, 1, states, rank, rows, state, d, 1)
     dense = kernel.recurrence("dense") if rank else None
@@ -184,7 +184,7 @@ def test_a_state_after_4_800_000_steps(layer, kind, tolerance, dt):
     power = torch.linalg.matrix_power(matrix, count)
     eye = torch.eye(len(matrix), dtype=matrix.dtype)
     wanted = torch.linalg.solve(eye - matrix, (eye - power) @ begin)[:states].numpy()
-    found = state[:states] + 1j * state[states:]
+    found = state[:states] + 1j * state[states : 2 * states]
     assert np.abs(found - wanted).max() < tolerance * np.abs(wanted).max()
 
 
