@@ -56,7 +56,7 @@ def read_fairseq(content: Mapping[Any, Any], path: Path | str) -> FairseqModel:
         CheckpointError: the file has none of the layouts; the sentence says what it lacks and what it holds.
     """
     if content.get("model_weight") is not None:
-        model, task = _settings(content, "model_cfg", path), record_to_plain(content.get("task_cfg") or {})
+        model, task = _settings(content, "model_cfg", path), _settings(content, "task_cfg", path, needed=False)
         weights, others = _weights(content, "model_weight", path), _others(content, "model_weight")
         return FairseqModel(_given(model, {}), _given(task, {}), weights, "converted", _symbols(content), others)
     if content.get("args") is not None:
@@ -64,7 +64,7 @@ def read_fairseq(content: Mapping[Any, Any], path: Path | str) -> FairseqModel:
         return FairseqModel(flat, flat, _weights(content, "model", path), "args", _symbols(content), _others(content, "model"))
     if content.get("cfg") is not None:
         cfg = _settings(content, "cfg", path)
-        model, task = (cfg["model"], cfg.get("task") or {}) if isinstance(cfg.get("model"), dict) else (cfg, cfg)
+        model, task = (cfg["model"], _settings(cfg, "task", path, needed=False)) if isinstance(cfg.get("model"), dict) else (cfg, cfg)
         weights, settings = _weights(content, "model", path), _given(model, cfg)
         task = settings if task is model else _given(task, cfg)
         return FairseqModel(settings, task, weights, "cfg", _symbols(content), _others(content, "model"))
@@ -75,8 +75,10 @@ def read_fairseq(content: Mapping[Any, Any], path: Path | str) -> FairseqModel:
     )
 
 
-def _settings(content: Mapping[Any, Any], name: str, path: Path | str) -> dict[str, Any]:
+def _settings(content: Mapping[Any, Any], name: str, path: Path | str, needed: bool = True) -> dict[str, Any]:
     settings = record_to_plain(content.get(name))
+    if settings is None and not needed:
+        return {}
     if not isinstance(settings, dict):
         raise CheckpointError(f"{path} has no settings under {name!r}, but a {type(content.get(name)).__name__}")
     return settings
@@ -123,7 +125,7 @@ def _at(root: Mapping[str, Any], dotted: str) -> Any:
 def _symbols(content: Mapping[Any, Any]) -> list[list[str]]:
     """HuBERT's labels: ``dictionaries_symbols`` of converted files, fairseq's pickled dictionaries otherwise."""
     if isinstance(content.get("dictionaries_symbols"), list):
-        return [list(symbols) for symbols in content["dictionaries_symbols"]]
+        return [list(symbols) for symbols in content["dictionaries_symbols"] if isinstance(symbols, list | tuple)]
     state = record_to_plain(content.get("task_state") or {})
     dictionaries = state.get("dictionaries") if isinstance(state, dict) else None
     return [list(one["symbols"]) for one in dictionaries or () if isinstance(one, dict) and isinstance(one.get("symbols"), list)]

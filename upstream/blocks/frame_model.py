@@ -11,7 +11,7 @@ from torch import nn
 from utility.features.hamming_fbank import hamming_fbank
 from utility.features.kaldi import KaldiFeatures
 from utility.networks.fields import nested
-from utility.networks.weights import load_weights, local_path, read_checkpoint, section
+from utility.networks.weights import fitted, local_path, read_checkpoint, section
 
 
 class Network(Protocol):
@@ -35,6 +35,5 @@ def load_frame_model(ckpt: str | Path, refresh: bool, network: Network) -> tuple
     content = read_checkpoint(path)
     config = {"config": section(content, path, "config", "Upstream_Config")}
     features = hamming_fbank(nested(config, path, "config", "data", "audio"), f"{path} data.audio")
-    model = network(features.dim, nested(config, path, "config", "model", "paras"), f"{path} model.paras")
-    load_weights(model, nested(content, path, "model"), path)
-    return features, model
+    paras, weights = nested(config, path, "config", "model", "paras"), nested(content, path, "model")
+    return features, fitted(lambda: network(features.dim, paras, f"{path} model.paras"), weights, path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from upstream.blocks.fairseq_files import FairseqModel
 from utility.errors import CheckpointError, did_you_mean
 from utility.networks.conv_layers import conv_layers
+from utility.networks.fields import not_a_share
 
 Layers = list[tuple[int, ...]]
 
@@ -119,7 +121,9 @@ def _same_type(value: Any, default: Any) -> bool:
 
 
 def _impossible(made: Wav2VecConfig) -> list[str]:
-    faults = []
+    faults = not_a_share(made, ("dropout_features", "dropout_agg"))
+    if not 0 <= made.residual_scale < math.inf:
+        faults.append(f"residual_scale must be 0 or more, not {made.residual_scale!r}")
     if any(stride != 1 for _, _, stride in made.conv_aggregator_layers):
         faults.append("conv_aggregator_layers: strides other than 1 are not supported")
     widths = {width for width, _, _ in made.conv_aggregator_layers} | {made.codeword if made.vq_type != "none" else made.embed}

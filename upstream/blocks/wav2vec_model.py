@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from upstream.blocks.fairseq_files import read_fairseq
 from upstream.blocks.wav2vec_config import Wav2VecConfig, wav2vec_config
 from upstream.blocks.wav2vec_quantizer import ACTIVATIONS, QUANTIZERS
-from utility.networks.weights import load_weights, local_path, read_checkpoint
+from utility.networks.weights import fitted, local_path, read_checkpoint
 
 
 def load_wav2vec(ckpt: str | Path, refresh: bool = False) -> Wav2VecModel:
@@ -22,9 +22,8 @@ def load_wav2vec(ckpt: str | Path, refresh: bool = False) -> Wav2VecModel:
     """
     path = local_path(ckpt, refresh)
     read = read_fairseq(read_checkpoint(path), path)
-    model = Wav2VecModel(wav2vec_config(read, str(path)))
-    load_weights(model, read.weights, path, extra_ok=True)  # the predictions' weights lie beside them
-    return model
+    config = wav2vec_config(read, str(path))
+    return fitted(lambda: Wav2VecModel(config), read.weights, path, extra_ok=True)  # the predictions' weights lie beside them
 
 
 def _norm(channels: int, config: Wav2VecConfig) -> nn.GroupNorm:

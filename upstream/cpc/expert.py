@@ -12,7 +12,7 @@ from torch import Tensor
 from utility.errors import CheckpointError
 from utility.features.waves import check_waves
 from utility.networks.by_length import UnmaskedUpstream
-from utility.networks.weights import load_weights, local_path, read_checkpoint, section
+from utility.networks.weights import fitted, local_path, read_checkpoint, section
 
 from .config import CpcConfig
 from .model import RATE, CpcModel, frames_of, least_samples
@@ -36,8 +36,8 @@ class UpstreamExpert(UnmaskedUpstream):
         weights, config = section(content, path, "weights"), section(content, path, "config")
         if not isinstance(weights, Mapping) or not isinstance(config, Mapping):
             raise CheckpointError(f"{path} is no CPC checkpoint: 'weights' and 'config' must be dictionaries")
-        self.model = CpcModel(CpcConfig.of(config, str(path)))
-        load_weights(self.model, weights, path, extra_ok=True)  # the criterion's weights lie beside them
+        settings = CpcConfig.of(config, str(path))
+        self.model = fitted(lambda: CpcModel(settings), weights, path, extra_ok=True)  # the criterion's weights lie beside them
 
     def get_downsample_rates(self, key: str) -> int:
         """Samples per frame."""

@@ -11,12 +11,13 @@ from upstream.blocks.transformer_family import refuse_config, samples_per_frame
 from upstream.interfaces import UpstreamBase
 from utility.features.waves import check_waves
 from utility.networks.conv_layers import least_samples
+from utility.networks.fields import nested
 from utility.networks.prediction_heads import distiller_config, prediction_heads
 from utility.networks.transformer_body import load_model
 from utility.networks.transformer_config import TransformerSettings
 from utility.networks.transformer_masks import without_padding
 from utility.networks.transformer_net import ConvTransformer, independent_run, padded_run
-from utility.networks.weights import load_weights, local_path, read_checkpoint, section
+from utility.networks.weights import fitted, local_path, read_checkpoint, section
 
 HEAD = "output_layer."
 
@@ -49,13 +50,14 @@ class UpstreamExpert(UpstreamBase):
         refuse_config(model_config)
         path = local_path(ckpt, refresh)
         content = read_checkpoint(path)
-        weights, config = section(content, path, "Distiller"), distiller_config(section(content, path, "Upstream_Config", "Config"), path)
+        weights = nested({"Distiller": section(content, path, "Distiller")}, path, "Distiller")
+        config = distiller_config(section(content, path, "Upstream_Config", "Config"), path)
         settings = TransformerSettings.of({**config, "conv_feature_layers": config.get("extractor_conv_feature_layers")}, path)
         mult = float(config.get("feature_grad_mult", 1.0)) if feature_grad_mult is None else feature_grad_mult
         model = load_model(settings, "hubert", weights, path, projection_norm=False)
         self.net = ConvTransformer(model, settings, "convolutions", mult, gradient_checkpointing)
-        self.output_layer = prediction_heads(config, settings.encoder_embed_dim, path)
-        load_weights(self.output_layer, {n.removeprefix(HEAD): w for n, w in weights.items() if n.startswith(HEAD)}, path)
+        heads = {name.removeprefix(HEAD): weight for name, weight in weights.items() if name.startswith(HEAD)}
+        self.output_layer = fitted(lambda: prediction_heads(config, settings.encoder_embed_dim, path), heads, path)
         self.batch_independent = batch_independent
         self.least_samples, self.rate = least_samples(settings.conv_feature_layers), samples_per_frame(settings)
         self.eval()

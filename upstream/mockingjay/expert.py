@@ -16,7 +16,7 @@ from utility.errors import CheckpointError, ConfigError
 from utility.features.frames import frames_of
 from utility.networks.fields import nested
 from utility.networks.spectrogram_bert import SpectrogramBert, TransformerConfig, valid_frames
-from utility.networks.weights import load_weights, local_path, read_checkpoint, renamed
+from utility.networks.weights import fitted, local_path, read_checkpoint, renamed
 
 from .options import ExtractionOptions
 
@@ -49,9 +49,7 @@ class UpstreamExpert(UpstreamBase):
         config = _config(content, path)
         self.features = frames_of(nested(config, path, "audio"), f"{path} audio")
         self.longest = _sequence_length(config, path)
-        self.model = SpectrogramBert(self.features.dim, self._network(config, path))
-        if self.options.load_pretrain:
-            load_weights(self.model, renamed(nested(content, path, "Transformer"), RULES), path)
+        self.model = self._loaded(self._network(config, path), content, path)
 
     def _network(self, config: Mapping[str, Any], path: Path) -> TransformerConfig:
         network = TransformerConfig.of(nested(config, path, "transformer"), f"{path} transformer")
@@ -59,6 +57,16 @@ class UpstreamExpert(UpstreamBase):
             raise ConfigError(f"input_dim is {network.input_dim}, but the features are {self.features.dim} wide", f"{path} transformer")
         rate = self.options.dropout
         return network if rate is None else replace(network, hidden_dropout_prob=rate, attention_probs_dropout_prob=rate)
+
+    def _loaded(self, network: TransformerConfig, content: Mapping[str, Any], path: Path) -> SpectrogramBert:
+        """The net with the checkpoint's weights, or with random ones."""
+
+        def make() -> SpectrogramBert:
+            return SpectrogramBert(self.features.dim, network)
+
+        if not self.options.load_pretrain:
+            return make()
+        return fitted(make, renamed(nested(content, path, "Transformer"), RULES), path)
 
     def get_downsample_rates(self, key: str) -> int:
         """Samples per frame."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from utility.errors import CheckpointError
 from utility.features.waves import check_waves
 from utility.networks.by_length import UnmaskedUpstream
-from utility.networks.weights import load_weights, local_path, read_checkpoint
+from utility.networks.weights import fitted, local_path, read_checkpoint
 
 from .config import read_pase_config
 from .model import PaseModel, frames_of, least_samples
@@ -41,8 +41,7 @@ class UpstreamExpert(UnmaskedUpstream):
         if not isinstance(weights, Mapping) or not any(str(name).startswith("blocks.") for name in weights):
             there = ", ".join(map(str, list(content)[:8])) or "nothing"
             raise CheckpointError(f"{path} is no checkpoint of PASE: it has no weights 'blocks...' and no 'state_dict'; it holds {there}")
-        self.model = PaseModel(self.config)
-        load_weights(self.model, weights, path, extra_ok=True)
+        self.model = fitted(lambda: PaseModel(self.config), weights, path, extra_ok=True)
         self.least_samples = least_samples(self.config)
 
     def get_downsample_rates(self, key: str) -> int:

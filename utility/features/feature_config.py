@@ -6,6 +6,7 @@ names and left alone; unknown ones are refused.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -55,13 +56,18 @@ def spectral_features(config: Mapping[str, Any], source: str, ignored: Iterable[
     except ConfigError as error:
         raise ConfigError([*faults, *error.faults], source) from error
     numbers = {key: config[key] for key in SPECTRAL_KEYS if key in config}
-    faults += [f"{k} must be a number, not {v!r}" for k, v in numbers.items() if isinstance(v, bool) or not isinstance(v, int | float)]
+    faults += [f"{k} must be a number, not {v!r}" for k, v in numbers.items() if not is_number(v)]
     if faults:
         raise ConfigError(faults, source)
     try:
         return SpectralFeatures(**numbers), spec
     except ConfigError as error:
         raise ConfigError(error.faults, source) from error
+
+
+def is_number(value: Any) -> bool:
+    """Whether a setting is a finite number."""
+    return type(value) in (int, float) and math.isfinite(value)
 
 
 def _mapping(config: Mapping[str, Any], key: str, source: str) -> dict[str, Any]:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from utility.errors import ConfigError
-from utility.features.feature_config import kaldi_features, spectral_features
+from utility.features.feature_config import is_number, kaldi_features, spectral_features
 from utility.features.waves import check_waves, pad_waves
 
 LEVEL_EPS = 1e-10
 TARGET_LEVEL = -25
+MOST_DECIBELS = 1000
 
 
 class KaldiFrames:
@@ -49,7 +50,7 @@ class SpectralFrames:
     def __init__(self, audio: Mapping[str, Any], source: str):
         self.transform, self.spec = spectral_features(audio, source, ignored=("target", "target_level"))
         level = audio.get("target_level", TARGET_LEVEL)
-        if isinstance(level, bool) or not isinstance(level, int | float):
+        if not is_number(level) or abs(level) > MOST_DECIBELS:
             raise ConfigError(f"target_level must be a number of dB, not {level!r}", source)
         self.level = 10.0 ** (level / 20)
         self.dim, self.rate = self.transform.dim(self.spec), self.transform.rate(self.spec)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from utility.networks.transformer_config import TransformerSettings
 from utility.networks.transformer_parts import RelativeAttention, deep_position_conv
-from utility.networks.transformer_weights import load_body
+from utility.networks.transformer_weights import check_body, load_body
 
 Kind = Literal["wav2vec2", "hubert", "unispeech-sat"]
 # Their modules are imported here and now. transformers would do so at the first use, which is on the meta device, and what they import with
@@ -61,6 +61,7 @@ def load_model(
     """
     with torch.device("meta"), torch.random.fork_rng(devices=[]):  # some models fill a weight on the CPU whatever the device
         model = build_body(settings, kind, projection_norm)
+    check_body(model, weights, path, settings.conformer)
     model.to_empty(device="cpu")
     if getattr(model.encoder, "embed_positions", None) is not None:  # holds computed tables, not weights
         model.encoder.embed_positions = type(model.encoder.embed_positions)(model.config)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from utility.networks.weights import load_weights, renamed
+from utility.networks.weights import check_weights, load_weights, renamed
 
 _PREFIX = re.compile(r"^(w2v_encoder\.)?(w2v_model\.)?")
 _BODY = ("feature_extractor.", "layer_norm.", "post_extract_proj.", "encoder.")
@@ -91,7 +91,21 @@ def load_body(model: nn.Module, weights: Mapping[str, Tensor], path: Path, confo
     Raises:
         CheckpointError: weights of the net are missing, unknown or of another shape.
     """
+    load_weights(model, _of_body(model, weights, conformer), path, optional=_is_table)
+
+
+def check_body(model: nn.Module, weights: Mapping[str, Tensor], path: Path, conformer: bool = False) -> None:
+    """Raises what :func:`load_body` raises, and loads nothing; a net on the device ``meta`` will do."""
+    check_weights(model, _of_body(model, weights, conformer), path, optional=_is_table)
+
+
+def _is_table(name: str) -> bool:
+    """Positions that are computed."""
+    return name.startswith("encoder.embed_positions.")
+
+
+def _of_body(model: nn.Module, weights: Mapping[str, Tensor], conformer: bool) -> dict[str, Tensor]:
     mapped = body_weights(weights, conformer)
     if not hasattr(model.encoder, "pos_conv_embed"):  # conformers' files hold one that nothing uses
         mapped = {name: value for name, value in mapped.items() if not name.startswith("encoder.pos_conv_embed.")}
-    load_weights(model, mapped, path, optional=lambda name: name.startswith("encoder.embed_positions."))
+    return mapped

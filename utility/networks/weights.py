@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from utility.errors import CheckpointError
@@ -95,6 +96,29 @@ def renamed(weights: Mapping[str, Tensor], rules: Sequence[tuple[str, str | None
     return found
 
 
+def fitted(
+    make: Callable[[], nn.Module],
+    weights: Mapping[str, Any],
+    path: Path,
+    optional: Callable[[str], bool] = lambda name: False,
+    extra_ok: bool = False,
+) -> nn.Module:
+    """A module with these weights. It is first made without memory, so that senseless sizes in a file are a sentence and fill no memory.
+
+    Args:
+        make: makes the module, on the device of the context.
+        weights, path, optional, extra_ok: as of :func:`load_weights`.
+
+    Raises:
+        CheckpointError: as :func:`load_weights`.
+    """
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        check_weights(make(), weights, path, optional, extra_ok)
+    module = make()
+    load_weights(module, weights, path, optional, extra_ok)
+    return module
+
+
 def load_weights(
     module: nn.Module, weights: Mapping[str, Any], path: Path, optional: Callable[[str], bool] = lambda name: False, extra_ok: bool = False
 ) -> None:
@@ -110,20 +134,26 @@ def load_weights(
     Raises:
         CheckpointError: weights are missing, unknown, no tensors or of another shape.
     """
+    check_weights(module, weights, path, optional, extra_ok)
+    module.load_state_dict({name: weights[name] for name in module.state_dict() if name in weights}, strict=False)
+
+
+def check_weights(
+    module: nn.Module, weights: Mapping[str, Any], path: Path, optional: Callable[[str], bool] = lambda name: False, extra_ok: bool = False
+) -> None:
+    """Raises what :func:`load_weights` raises, and loads nothing; a module on the device ``meta`` will do."""
     own = module.state_dict()
     missing = [name for name in own if name not in weights and not optional(name)]
     unknown = [] if extra_ok else [name for name in weights if name not in own]
-    shared = {name: weights[name] for name in own if name in weights}
     wrong = [
-        f"{name} is {_shape(value)}, not {tuple(own[name].shape)}"
-        for name, value in shared.items()
-        if not isinstance(value, Tensor) or value.shape != own[name].shape
+        f"{name} is {_shape(weights[name])}, not {tuple(value.shape)}"
+        for name, value in own.items()
+        if name in weights and (not isinstance(weights[name], Tensor) or weights[name].shape != value.shape)
     ]
     faults = [("it lacks", missing), ("it has the unknown", unknown), ("of another shape:", wrong)]
     said = [f"{what} {_some(names)}" for what, names in faults if names]
     if said:
         raise CheckpointError(f"the weights of {path} do not fit: " + "; ".join(said))
-    module.load_state_dict(shared, strict=False)
 
 
 def _shape(value: Any) -> str:

@@ -129,6 +129,8 @@ def test_a_namespace_in_a_real_file(tmp_path: Path):
         ({"model_weight": WEIGHTS}, "no settings under 'model_cfg'"),
         ({"model_weight": WEIGHTS, "model_cfg": 3}, "no settings under 'model_cfg', but a int"),
         ({"model_weight": {"w": 3}, "model_cfg": {}}, "no weights under 'model_weight', but a dict without tensors"),
+        ({"model_weight": WEIGHTS, "model_cfg": {}, "task_cfg": 3}, "no settings under 'task_cfg', but a int"),
+        ({"cfg": {"model": {}, "task": [1]}, "model": WEIGHTS}, "no settings under 'task', but a list"),
         ({"args": {"a": 1}}, "no weights under 'model', but nothing"),
         ({"cfg": [1], "model": WEIGHTS}, "no settings under 'cfg'"),
         ({"cfg": {"model": {}}, "model": []}, "no weights under 'model'"),

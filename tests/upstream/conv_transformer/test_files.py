@@ -141,6 +141,11 @@ def test_a_distiller_of_an_unknown_kind(golden, tmp_path):
     content["Config"]["distiller"].update(task_emb_type="expand-last", n_tasks=None)
     torch.save(content, tmp_path / "x.ckpt")
     assert "n_tasks is None" in refused("distiller_local", tmp_path / "x.ckpt")
+    content["Config"]["distiller"]["n_tasks"] = 10**7  # more than any memory holds
+    torch.save(content, tmp_path / "x.ckpt")
+    assert "do not fit: of another shape: 0.weight is" in refused("distiller_local", tmp_path / "x.ckpt")
+    torch.save({**content, "Distiller": 7}, tmp_path / "x.ckpt")
+    assert "it has a int as section 'Distiller'" in refused("distiller_local", tmp_path / "x.ckpt")
 
 
 def test_decoar2_needs_its_number_of_heads(golden):

@@ -153,6 +153,8 @@ def test_impossible_configs_in_a_file_are_said_by_field(kind, changes, sentence,
         ("transformer", {"input_dim": 90}, "input_dim is 90, but the features are 80 wide"),
         ("task", {"sequence_length": -1}, "sequence_length must be 0 or a number of frames, not -1"),
         ("audio", {"target_level": "loud"}, "target_level must be a number of dB, not 'loud'"),
+        ("audio", {"target_level": 1e6}, "target_level must be a number of dB, not 1000000.0"),
+        ("audio", {"win_ms": float("nan")}, "win_ms must be a number, not nan"),
         ("audio", {"win_sm": 25}, "unknown field win_sm; did you mean 'win_ms'"),
     ],
 )

@@ -73,6 +73,9 @@ def test_one_net_from_all_layouts(tmp_path):
         ({"conv_aggregator_layers": "[(256, 3, 1)]"}, r"different widths \(256, 512\)"),
         ({"conv_feature_layers": "eval('1')"}, "conv_feature_layers .* is no list of layers"),
         ({"vq_type": "kmeans", "vq_groups": 3}, "3 groups cannot be 512 wide"),
+        ({"dropout_features": -0.5, "dropout_agg": 3.0}, "dropout_features must be 0 or more and below 1, not -0.5; dropout_agg"),
+        ({"residual_scale": -1.0}, "residual_scale must be 0 or more, not -1.0"),
+        ({"residual_scale": float("nan")}, "residual_scale must be 0 or more, not nan"),
         ({"vq_type": "kmeans", "vq_vars": 0}, "vq_vars must be positive"),
     ],
 )
