@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+import hashlib
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -12,6 +16,9 @@ import numba
 def compiled(function: Callable | None = None, **options: Any) -> Callable:
     """Compiled by numba at its first call; kept on disk where there is a folder to write into, in memory otherwise.
 
+    What is kept counts as long as no source in the function's folder changes: numba itself looks at the function's own file alone, and
+    would go on with the former machine code of what the function calls.
+
     Args:
         function: what to compile; None where the decorator has options.
         options: of ``numba.njit``, such as ``fastmath=True``.
@@ -19,6 +26,25 @@ def compiled(function: Callable | None = None, **options: Any) -> Callable:
     if function is None:
         return partial(compiled, **options)
     try:
-        return numba.njit(cache=True, nogil=True, **options)(function)
+        with _kept_in(_place(Path(inspect.getfile(function)).parent)):
+            return numba.njit(cache=True, nogil=True, **options)(function)
     except RuntimeError:
         return numba.njit(nogil=True, **options)(function)
+
+
+@cache
+def _place(folder: Path) -> Path:
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes())
+    return folder / "__pycache__" / f"numba-{digest.hexdigest()[:16]}"
+
+
+@contextmanager
+def _kept_in(place: Path) -> Iterator[None]:
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(Path(before) / place.name if before else place)  # a user's own folder stays that
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before
