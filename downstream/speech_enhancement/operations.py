@@ -26,7 +26,7 @@ from .onnx.session import OnnxMask
 
 log = logging.getLogger(__name__)
 
-BEST, LAST = "best_trained_model.onnx", "trained_model.onnx"
+BEST, LAST, STEP = "best_trained_model.onnx", "trained_model.onnx", "streaming_step.onnx"
 Scores = Mapping[str, Score]
 METRICS = ("pesq", "stoi", "snr", "si-snr", "mse")
 _STREAMED = 20  # recordings
@@ -40,8 +40,12 @@ def saved_models(expert: Any) -> Path:
 def export_float(expert: Any, context: RunContext) -> Path:
     """Writes the network of the checkpoint as a float ONNX file and returns it; the best checkpoint's has a name of its own."""
     name = BEST if "best" in context.results_dir.name else LAST
-    opset = (expert.settings.get("training") or {}).get("opset_version")
-    return export(expert.model, saved_models(expert) / name, expert.stft.options.bins, 17 if opset is None else opset)
+    return export(expert.model, saved_models(expert) / name, expert.stft.options.bins, _opset(expert))
+
+
+def _opset(expert: Any) -> int:
+    given = (expert.settings.get("training") or {}).get("opset_version")
+    return 17 if given is None else given
 
 
 def run_export(expert: Any, context: RunContext) -> Scores:
@@ -130,7 +134,8 @@ def run_stream(expert: Any, context: RunContext) -> Scores:
         section = expert.settings.get("deployment") or {}
         patch, ahead = (section.get(name) for name in ("frames_per_patch", "lookahead_frames"))
         mask, stft = _file_mask(expert, export_float(expert, context)), expert.stft
-        fresh = streamed.masks_of(expert.model, mask, stft.options.bins, patch, ahead)
+        step = saved_models(expert) / STEP
+        fresh = streamed.masks_of(expert.model, mask, stft.options.bins, patch, ahead, step, _opset(expert))
         return streamed.measure((expert.load(pair)[0] for pair in expert.corpus_of("test")[:_STREAMED]), stft, mask, fresh)
     finally:
         expert.model.to(context.device)

@@ -17,10 +17,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn  # imported by the functions alone: processes that score import this file, as they do run_downstream.py
 
 ROOT = Path(__file__).resolve().parents[2]
 site.addsitedir(str(ROOT))
@@ -30,6 +32,8 @@ METRICS = ("pesq", "stoi", "snr", "si-snr", "mse")
 
 def main() -> int:
     """Prints both tables."""
+    import torch
+
     from downstream.speech_enhancement.models.registry import MODELS
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -63,6 +67,8 @@ def main() -> int:
 
 def row(name: str, seconds: float, batch: int) -> list[str]:
     """All figures of one network."""
+    import torch
+
     from downstream.speech_enhancement.masking import enhance, mask_of
     from downstream.speech_enhancement.models.registry import build_model
     from downstream.speech_enhancement.onnx.export import export
@@ -86,7 +92,7 @@ def row(name: str, seconds: float, batch: int) -> list[str]:
         single = {kind: OnnxMask(file, stft.options.bins, threads=1) for kind, file in (("float", path), ("int8", made.dynamic))}
         masks = {"torch": mask_of(model), **single}
         factors = [best(lambda mask=mask: enhance(wave, stft, mask)) / seconds for mask in masks.values()]
-        fresh = masks_of(model, masks["float"], stft.options.bins, None, None)
+        fresh = masks_of(model, masks["float"], stft.options.bins, None, None, Path(folder) / "step.onnx")
         streamed = min(
             (measure([wave], stft, masks["float"], fresh, time.process_time) for _ in range(3)),
             key=lambda found: found["real_time_factor"].value,
@@ -100,6 +106,8 @@ def row(name: str, seconds: float, batch: int) -> list[str]:
 
 def training(model: nn.Module, batch: int) -> float:
     """Steps per second with the loss spec_mse."""
+    import torch
+
     from downstream.blocks.enhancement.losses import build_loss
     from downstream.speech_enhancement.estimation import Estimator
     from utility.audio.stft import StftOptions
@@ -134,6 +142,8 @@ def score(files: int) -> None:
 
 def speech(seconds: float, seed: int) -> tuple[Tensor, Tensor]:
     """Something with syllables, clean and in noise, (n,) each."""
+    import torch
+
     rng = np.random.default_rng(seed)
     time_axis = np.arange(int(seconds * RATE)) / RATE
     voice = sum(np.sin(2 * np.pi * (120 + seed) * k * time_axis) / k for k in range(1, 20))

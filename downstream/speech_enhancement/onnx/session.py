@@ -37,6 +37,15 @@ def is_quantized(model: onnx.ModelProto) -> bool:
     return any(weight.data_type in _QUANTIZED for weight in model.graph.initializer)
 
 
+def session_of(path: Path, threads: int | None = None) -> onnxruntime.InferenceSession:
+    """A file in onnxruntime on the CPU, on so many threads (onnxruntime's choice by default)."""
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    if threads:
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
 class OnnxMask:
     """A mask network in an ONNX file, run by onnxruntime on the CPU.
 
@@ -59,11 +68,7 @@ class OnnxMask:
         self.path = Path(path)
         model = load(self.path)
         self.quantized = is_quantized(model)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if threads:
-            options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
-        self._session = onnxruntime.InferenceSession(self.path, options, providers=["CPUExecutionProvider"])
+        self._session = session_of(self.path, threads)
         self.frames = self._checked(bins)
 
     def _checked(self, bins: int) -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from utility.audio.stft import Stft
 from utility.errors import ToolkitError
 
 from ..masking import Mask, enhance
+from .stepped import quickest_step
 from .streaming import Masks, PatchMasks, StepMasks, Streamer, reach
 
 log = logging.getLogger(__name__)
@@ -23,7 +25,9 @@ log = logging.getLogger(__name__)
 MOST = 400  # frames
 
 
-def masks_of(model: nn.Module, mask: Mask, bins: int, patch: int | None, ahead: int | None) -> Callable[[], Masks]:
+def masks_of(
+    model: nn.Module, mask: Mask, bins: int, patch: int | None, ahead: int | None, step: Path | None = None, opset: int = 17
+) -> Callable[[], Masks]:
     """What makes the masks of one recording, of a fresh one at each call.
 
     A network that sees nothing of the future and has a method ``step`` (frames (1, F, n), state or None -> masks, state) is run on the
@@ -35,13 +39,16 @@ def masks_of(model: nn.Module, mask: Mask, bins: int, patch: int | None, ahead: 
         bins: F.
         patch: frames of an advance; as many as the network sees of the future, one at least, by default.
         ahead: frames of the future that it gets; all that it sees by default.
+        step: where the ONNX file of a single step goes, which is quicker; none by default.
+        opset: of that file.
 
     Raises:
         ToolkitError: the network remembers so much that windows are out of the question.
     """
     before, after = sight_of(model, mask, bins)
     if not after and hasattr(model, "step"):
-        return lambda: StepMasks(stepping(model))
+        run = (quickest_step(model, step, bins, opset) if step else None) or stepping(model)
+        return lambda: StepMasks(run)
     if not hasattr(model, "reach") and max(before, after) >= MOST:
         raise ToolkitError(f"{type(model).__name__} sees {MOST} frames and more, and has no method step, by which it could be streamed")
     if ahead is None:
