@@ -1,0 +1,110 @@
+"""MOS prediction: files per second of ``-m inference`` on a folder, as a user runs it.
+
+    python3 tests/benchmarks/mos_files.py [--files 200] [--seconds 4] [--predictors spectral ssl] [--threads 1]
+
+The small spectral predictor, and SSL-MOS over wav2vec 2.0 base with random weights (a folder for ``-u hf``), each after one update. The
+program scores a few files and then ``--files`` more; what these take more is divided by their number, so that its start does not count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import site
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+REPO = Path(__file__).resolve().parents[2]
+site.addsitedir(str(REPO))
+RATE, FEW = 16000, 4
+TASK = "config.downstream_expert"
+PREDICTORS = ("spectral", "ssl")
+
+
+def main() -> int:
+    """Prints a line for each predictor."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--files", type=int, default=200)
+    parser.add_argument("--seconds", type=float, default=4, help="length of each")
+    parser.add_argument("--predictors", nargs="+", choices=PREDICTORS, default=list(PREDICTORS))
+    parser.add_argument("--threads", type=int, default=1)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        place = Path(temporary)
+        few, many = (recordings(place / str(count), count, args.seconds) for count in (FEW, FEW + args.files))
+        for name in args.predictors:
+            checkpoint = predictor(name, place, few, args.threads)
+            rate = args.files / (scoring(checkpoint, many, args.threads) - scoring(checkpoint, few, args.threads))
+            print(f"{name:10} {rate:8.1f} files/s of {args.seconds:g} s, {rate * args.seconds:8.1f} s of audio per second", flush=True)
+    return 0
+
+
+def recordings(folder: Path, count: int, seconds: float) -> Path:
+    """So many tones in noise."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(count):
+        wave = 0.1 * np.sin(np.arange(int(seconds * RATE)) * rng.uniform(0.05, 0.2)) + rng.normal(0, 0.02, int(seconds * RATE))
+        soundfile.write(folder / f"{number:05d}.wav", wave, RATE)
+    return folder
+
+
+def predictor(name: str, place: Path, folder: Path, threads: int) -> Path:
+    """A checkpoint after one update."""
+    table = place / "ratings.csv"
+    with table.open("w", newline="") as lines:
+        writer = csv.writer(lines)
+        writer.writerow(["wav_path", "score", "system_id", "sample_id"])
+        writer.writerows([str(wav), 1 + number, f"sys{number}", wav.stem] for number, wav in enumerate(sorted(folder.iterdir())))
+    options = {f"{TASK}.datarc.train_csv": f"'{table}'", f"{TASK}.datarc.dev_csv": f"'{table}'"}
+    options |= {"config.runner.total_steps": 1, f"{TASK}.datarc.train_batch_size": 2}
+    if name == "spectral":
+        options[f"{TASK}.modelrc.model_params.use_domain_modeling"] = False
+        flags = ["-u", "fbank_no_cmvn", "-c", str(REPO / "downstream/mos_prediction/spectral.yaml")]
+    else:
+        flags = ["-f", "-l", "-1", "-u", "hf", "-k", str(ssl_model(place / "wav2vec2"))]
+    settings = ",,".join(f"{field}={value}" for field, value in options.items())
+    program(["-m", "train", *flags, "-d", "mos_prediction", "-p", str(place / name), "-o", settings, "--device", "cpu"], threads)
+    return place / name / "checkpoint-best.pkl"
+
+
+def ssl_model(folder: Path) -> Path:
+    """wav2vec 2.0 base with random weights, as a folder of transformers."""
+    import torch
+    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+
+    torch.manual_seed(0)
+    Wav2Vec2Model(Wav2Vec2Config()).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor().save_pretrained(folder)
+    return folder
+
+
+def scoring(checkpoint: Path, folder: Path, threads: int) -> float:
+    """Seconds of the program on all files of a folder."""
+    start = time.perf_counter()
+    lines = program(["-m", "inference", "-t", str(folder), "-e", str(checkpoint), "--device", "cpu"], threads).splitlines()
+    spent = time.perf_counter() - start
+    assert len(lines) == len(list(folder.iterdir())), "a file has no score"
+    return spent
+
+
+def program(words: Sequence[str], threads: int) -> str:
+    """What the program prints; its own words are shown if it fails."""
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "run_downstream.py", *words]
+    done = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
