@@ -17,7 +17,9 @@ def compiled(function: Callable | None = None, **options: Any) -> Callable:
     """Compiled by numba at its first call; kept on disk where there is a folder to write into, in memory otherwise.
 
     What is kept counts as long as no source in the function's folder changes: numba itself looks at the function's own file alone, and
-    would go on with the former machine code of what the function calls.
+    would go on with the former machine code of what the function calls. What it calls is part of its code (``forceinline``): a process that
+    has just compiled both would otherwise call the function beside it, and one that loads it from disk the copy in there, and the two may
+    differ in the last bit.
 
     Args:
         function: what to compile; None where the decorator has options.
@@ -25,11 +27,12 @@ def compiled(function: Callable | None = None, **options: Any) -> Callable:
     """
     if function is None:
         return partial(compiled, **options)
+    options |= {"nogil": True, "forceinline": True}
     try:
         with _kept_in(_place(Path(inspect.getfile(function)).parent)):
-            return numba.njit(cache=True, nogil=True, **options)(function)
+            return numba.njit(cache=True, **options)(function)
     except RuntimeError:
-        return numba.njit(nogil=True, **options)(function)
+        return numba.njit(**options)(function)
 
 
 @cache

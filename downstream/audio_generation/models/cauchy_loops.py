@@ -1,8 +1,4 @@
-"""``cauchy``'s sums over poles and their gradients as compiled loops for one core; a block of frequencies at a time stays in its cache.
-
-What a loop calls is part of its code (``forceinline``): a process that has just compiled both would otherwise call the function beside it,
-and one that loads the loop from disk the copy in there, which differs in the last bit.
-"""
+"""``cauchy``'s sums over poles and their gradients as compiled loops for one core; a block of frequencies at a time stays in its cache."""
 
 from __future__ import annotations
 
@@ -13,7 +9,7 @@ from utility.compiled import compiled
 BLOCK = 256  # frequencies
 
 
-@compiled(fastmath=True, error_model="numpy", forceinline=True)
+@compiled(fastmath=True, error_model="numpy")
 def inverse(modulus, damping, c, far, both, p, q):
     """Real and imaginary part of 1/denominator at each frequency, for one pole.
 
@@ -68,7 +64,7 @@ def sums(first, last, numerators, modulus, damping, c, s, out):
                     out[j, h, begin + f, 1] = imag[j, f]
 
 
-@compiled(fastmath=True, error_model="numpy", forceinline=True)
+@compiled(fastmath=True, error_model="numpy")
 def weighted(p, q, u, v):
     """Σ p u + q v."""
     total = p.dtype.type(0)
@@ -77,14 +73,14 @@ def weighted(p, q, u, v):
     return total
 
 
-@compiled(fastmath=True, error_model="numpy", forceinline=True)
+@compiled(fastmath=True, error_model="numpy")
 def add_two(a, u, b, v, out):
     """out += a u + b v."""
     for f in range(len(out)):
         out[f] += a * u[f] + b * v[f]
 
 
-@compiled(fastmath=True, error_model="numpy", forceinline=True)
+@compiled(fastmath=True, error_model="numpy")
 def to_denominator(p, q, dp, dq, c, both):
     """From the gradients of 1/denominator those of |λ|² and of 4 Re λ."""
     by_square, by_damping = p.dtype.type(0), p.dtype.type(0)
