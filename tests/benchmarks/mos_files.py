@@ -12,20 +12,20 @@ import argparse
 import csv
 import os
 import site
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import soundfile
 
-REPO = Path(__file__).resolve().parents[2]
-site.addsitedir(str(REPO))
+site.addsitedir(str(Path(__file__).resolve().parents[2]))
+
+from tests.benchmarks.mos_learning import MOS, TASK, run
+
+PROGRAM = (sys.executable, "run_downstream.py")
 RATE, FEW = 16000, 4
-TASK = "config.downstream_expert"
 PREDICTORS = ("spectral", "ssl")
 
 
@@ -37,12 +37,13 @@ def main() -> int:
     parser.add_argument("--predictors", nargs="+", choices=PREDICTORS, default=list(PREDICTORS))
     parser.add_argument("--threads", type=int, default=1)
     args = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = str(args.threads)
     with tempfile.TemporaryDirectory() as temporary:
         place = Path(temporary)
         few, many = (recordings(place / str(count), count, args.seconds) for count in (FEW, FEW + args.files))
         for name in args.predictors:
-            checkpoint = predictor(name, place, few, args.threads)
-            rate = args.files / (scoring(checkpoint, many, args.threads) - scoring(checkpoint, few, args.threads))
+            checkpoint = predictor(name, place, few)
+            rate = args.files / (scoring(checkpoint, many) - scoring(checkpoint, few))
             print(f"{name:10} {rate:8.1f} files/s of {args.seconds:g} s, {rate * args.seconds:8.1f} s of audio per second", flush=True)
     return 0
 
@@ -57,7 +58,7 @@ def recordings(folder: Path, count: int, seconds: float) -> Path:
     return folder
 
 
-def predictor(name: str, place: Path, folder: Path, threads: int) -> Path:
+def predictor(name: str, place: Path, folder: Path) -> Path:
     """A checkpoint after one update."""
     table = place / "ratings.csv"
     with table.open("w", newline="") as lines:
@@ -68,11 +69,11 @@ def predictor(name: str, place: Path, folder: Path, threads: int) -> Path:
     options |= {"config.runner.total_steps": 1, f"{TASK}.datarc.train_batch_size": 2}
     if name == "spectral":
         options[f"{TASK}.modelrc.model_params.use_domain_modeling"] = False
-        flags = ["-u", "fbank_no_cmvn", "-c", str(REPO / "downstream/mos_prediction/spectral.yaml")]
+        flags = ["-u", "fbank_no_cmvn", "-c", MOS / "spectral.yaml"]
     else:
-        flags = ["-f", "-l", "-1", "-u", "hf", "-k", str(ssl_model(place / "wav2vec2"))]
+        flags = ["-f", "-l", "-1", "-u", "hf", "-k", ssl_model(place / "wav2vec2")]
     settings = ",,".join(f"{field}={value}" for field, value in options.items())
-    program(["-m", "train", *flags, "-d", "mos_prediction", "-p", str(place / name), "-o", settings, "--device", "cpu"], threads)
+    run(*PROGRAM, "-m", "train", *flags, "-d", "mos_prediction", "-p", place / name, "-o", settings, "--device", "cpu")
     return place / name / "checkpoint-best.pkl"
 
 
@@ -87,23 +88,13 @@ def ssl_model(folder: Path) -> Path:
     return folder
 
 
-def scoring(checkpoint: Path, folder: Path, threads: int) -> float:
+def scoring(checkpoint: Path, folder: Path) -> float:
     """Seconds of the program on all files of a folder."""
     start = time.perf_counter()
-    lines = program(["-m", "inference", "-t", str(folder), "-e", str(checkpoint), "--device", "cpu"], threads).splitlines()
+    lines = run(*PROGRAM, "-m", "inference", "-t", folder, "-e", checkpoint, "--device", "cpu").splitlines()
     spent = time.perf_counter() - start
     assert len(lines) == len(list(folder.iterdir())), "a file has no score"
     return spent
-
-
-def program(words: Sequence[str], threads: int) -> str:
-    """What the program prints; its own words are shown if it fails."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
-    command = [sys.executable, "run_downstream.py", *words]
-    done = subprocess.run(command, cwd=REPO, env=environment, capture_output=True, text=True)
-    if done.returncode:
-        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-3000:]}")
-    return done.stdout
 
 
 if __name__ == "__main__":

@@ -59,12 +59,13 @@ VARIANTS = {
 }
 
 
-def run(*words: str | Path, where: Path = REPO) -> None:
-    """A program of the repository; its own words are shown if it fails."""
+def run(*words: str | Path, where: Path = REPO) -> str:
+    """What a program of the repository prints; its own words are shown if it fails."""
     environment = os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, cwd=where, env=environment)
     if done.returncode:
         sys.exit(f"{' '.join(map(str, words))} failed:\n{done.stderr[-3000:]}")
+    return done.stdout
 
 
 def prepared(out: Path, size: str) -> Path:
