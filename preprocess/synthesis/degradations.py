@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 import numpy as np
+import scipy.signal
 
 from preprocess.synthesis.engine import SAMPLE_RATE
 from preprocess.synthesis.noise import KINDS, background, mix
@@ -107,8 +108,7 @@ def reverberated(speech: np.ndarray, seconds: float, rng: np.random.Generator) -
     time = np.arange(1, round(seconds * SAMPLE_RATE)) / SAMPLE_RATE
     tail = rng.standard_normal(len(time)) * 10 ** (-3 * time / seconds)
     response = np.concatenate([[1.0], tail / np.sqrt(np.square(tail).sum())])
-    size = len(speech) + len(response)
-    return np.fft.irfft(np.fft.rfft(speech, size) * np.fft.rfft(response, size), size)[: len(speech)].astype(np.float32)
+    return scipy.signal.fftconvolve(speech, response)[: len(speech)].astype(np.float32)
 
 
 def clipped(wav: np.ndarray, share: float, active: slice) -> np.ndarray:
