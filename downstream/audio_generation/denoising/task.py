@@ -115,16 +115,15 @@ class DenoisingExpert(DownstreamExpert):
             ConfigError: a vocoder is not told what to speak.
         """
         settings, options = self.settings, self.settings.generate
-        folder = output_folder(options.save_dir, context.results_dir)
         seed = context.seed if options.seed is None else options.seed
         drawer = Drawer(self.judged(), settings.noise.drawn, options, settings.mel, self.sample_rate, context.device, seed)
-        if self.model.hop:
-            if options.mel_from is None:
-                raise ConfigError(
-                    "mel_from must name a recording or a folder of them: this network speaks spectrograms", f"{SOURCE}.generate"
-                )
-            paths = drawer.speak(folder, Path(options.mel_from))
-        else:
-            length = options.l_sample or settings.corpus.sample_len
-            paths = drawer.draw(folder, Naming(settings.corpus.name, "diffwave", length / self.sample_rate), length)
+        with output_folder(options.save_dir, context.results_dir) as folder:
+            if self.model.hop and options.mel_from is None:
+                where = f"{SOURCE}.generate"
+                raise ConfigError("mel_from must name a recording or a folder of them: this network speaks spectrograms", where)
+            if self.model.hop:
+                paths = drawer.speak(folder, Path(options.mel_from))
+            else:
+                length = options.l_sample or settings.corpus.sample_len
+                paths = drawer.draw(folder, Naming(settings.corpus.name, "diffwave", length / self.sample_rate), length)
         return {"recordings": Score(len(paths), True, "count")}

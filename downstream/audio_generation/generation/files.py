@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
-import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 
 from utility.audio.io import save_audio
-from utility.errors import ConfigError
+from utility.errors import ConfigError, FolderInUseError
 from utility.experiment.arrays import write_array
 from utility.experiment.texts import write_text
 
 from ..quantise import Quantiser
 from .options import SOURCE
+
+LOCK = ".generating"
 
 
 @dataclass(frozen=True)
@@ -42,19 +46,28 @@ class Naming:
         return f"{kind}_{self.corpus}_{self.model}_len_{self.seconds:.2f}s"
 
 
-def output_folder(save_dir: str | None, results: str | Path) -> Path:
-    """Where a generation goes, ``save_dir`` or ``samples/`` of the results. Made and tried at once.
+@contextmanager
+def output_folder(save_dir: str | None, results: str | Path) -> Iterator[Path]:
+    """Where a generation goes, ``save_dir`` or ``samples/`` of the results. Made and tried at once; of this process alone within the block.
 
     Raises:
         ConfigError: no file can be written there.
+        FolderInUseError: another process generates into it.
     """
     folder = Path(save_dir) if save_dir else Path(results) / "samples"
+    lock = FileLock(folder / LOCK)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            return folder
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise FolderInUseError(f"another process generates into {folder}; wait for it, or give this one another generate.save_dir") from error
     except OSError as error:
         raise ConfigError(f"save_dir: no file can be written in {folder}: {error.strerror}", SOURCE) from error
+    try:
+        yield folder
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)  # while it is held
+        lock.release()
 
 
 def write(folder: Path, naming: Naming, found: dict[str, np.ndarray], quantiser: Quantiser, sample_rate: int) -> list[Path]:

@@ -14,6 +14,7 @@ import yaml
 
 from downstream.audio_generation.averaging import Average
 from downstream.audio_generation.expert import DownstreamExpert
+from downstream.audio_generation.generation.files import output_folder
 from downstream.audio_generation.generation.passes import Passes, fingerprint
 from downstream.audio_generation.param_groups import param_groups
 from downstream.audio_generation.quantise import Quantiser
@@ -21,7 +22,7 @@ from downstream.audio_generation.settings import Settings
 from downstream.interfaces import RunContext
 from tests.downstream.audio_generation.families import SMALL
 from tests.downstream.audio_generation.layouts import TASK, config, sc09
-from utility.errors import ConfigError, DataError, ToolkitError, UnknownNameError, UsageError
+from utility.errors import ConfigError, DataError, FolderInUseError, ToolkitError, UnknownNameError, UsageError
 
 CHUNKS = {"chunk_len": 64, "overlap_len": 16, "drop_tail": False}
 
@@ -313,3 +314,16 @@ def test_a_place_that_takes_no_files_is_named_before_anything_is_generated(tmp_p
     task.model = None
     with pytest.raises(ConfigError, match=r"save_dir: no file can be written in .*samples: Not a directory"):
         generate(task, tmp_path)
+
+
+@pytest.mark.parametrize("family", ["sashimi", "diffwave"])
+def test_two_generations_into_one_folder(tmp_path, corpus, family):
+    task = expert(tmp_path, corpus, family, generate={"n_samples": 1, "l_sample": 64})
+    with (
+        output_folder(None, tmp_path) as folder,
+        pytest.raises(FolderInUseError, match="another process generates into .*samples; wait for it, or give this one another"),
+    ):
+        generate(task, tmp_path)
+    assert list(folder.iterdir()) == []
+    generate(task, tmp_path)
+    assert not [path for path in folder.iterdir() if path.name.startswith(".")]
