@@ -60,7 +60,7 @@ def output_folder(save_dir: str | None, results: str | Path) -> Iterator[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise FolderInUseError(f"another process generates into {folder}; wait for it, or give this one another generate.save_dir") from error
+        raise FolderInUseError(f"another process generates into {folder}; wait for it, or choose another generate.save_dir") from error
     except OSError as error:
         raise ConfigError(f"save_dir: no file can be written in {folder}: {error.strerror}", SOURCE) from error
     try:

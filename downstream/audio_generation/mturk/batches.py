@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import random
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from downstream.blocks.sc09 import wavs_in
 from utility.errors import DataError, UsageError
 from utility.text.files import lines_of
 from utility.text.natural import natural
@@ -15,6 +18,8 @@ from utility.text.natural import natural
 URL = "https://storage.googleapis.com/mturk-experiments/{}/{}/{}.wav"
 ORDER_SEED, NAME_SEED = 42, 0
 _PLACES = 3
+_CONDITION = re.compile(r"[\w-][\w.-]*")
+_TEMPLATE = re.compile(r"[^\s,\"?#]*/\{\}/\{\}/\{\}(\.\w+)?([?#][^\s,\"]*)?")
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ def recordings_of(folder: Path, methods: Sequence[str]) -> list[str]:
     for method in methods:
         if not (folder / method).is_dir():
             raise DataError(f"there is no folder {folder / method}")
-        found[method] = sorted((path.name for path in (folder / method).glob("*.wav")), key=natural)
+        found[method] = [path.name for path in wavs_in(folder / method)]
     first = methods[0]
     if not found[first]:
         raise DataError(f"{folder / first} holds no wav files")
@@ -65,10 +70,17 @@ def plan(condition: str, names: Sequence[str], methods: Sequence[str], batch_siz
         template: of the addresses, with places for condition, batch and uid.
 
     Raises:
-        UsageError: the batches do not come out even, methods are given twice, or the template has not three places.
+        UsageError: the batches do not come out even, methods are given twice, the template has not three places, or what is in it or in
+            the condition would break the table of addresses.
     """
     if template.count("{}") != _PLACES or "{" in template.replace("{}", "") or "}" in template.replace("{}", ""):
         raise UsageError(f"--url_templ needs three places {{}} (condition, batch, uid) and no other braces: {template}")
+    if not _CONDITION.fullmatch(condition):
+        raise UsageError(
+            f"--condition {condition!r} names a folder and stands in addresses: letters, digits, dots, dashes and underscores only"
+        )
+    if not _TEMPLATE.fullmatch(template):
+        raise UsageError(f"--url_templ must end like /{{}}/{{}}/{{}}.wav and have no spaces, commas or quotation marks: {template}")
     if len(set(methods)) < len(methods):
         raise UsageError(f"--methods names {max(methods, key=methods.count)} twice")
     if batch_size < 1 or len(names) % batch_size:
@@ -108,6 +120,12 @@ def write(batches: Batches, source: Path, target: Path) -> None:
     for name, text in lists_of(batches).items():
         (partial / name).write_text(text, encoding="utf-8")
     partial.replace(target)
+
+
+def place_of(url: str) -> tuple[str, str]:
+    """Condition and uid of an address: ``.../<condition>/<batch>/<uid>.wav``, whatever query follows."""
+    parts = urlsplit(url).path.rstrip("/").split("/")
+    return (parts[-3] if len(parts) > 2 else ""), Path(parts[-1]).stem
 
 
 def lists_of(batches: Batches) -> dict[str, str]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from utility.errors import DataError
 from utility.text.files import rows_of
 
-from .batches import read_uids
+from .batches import place_of, read_uids
 
 NORMAL = 1.96
 GOLD = {"4.wav": (2, 2), "10.wav": (2, 2), "15.wav": (5, 2), "17.wav": (2, 2), "21.wav": (2, 2)}
@@ -63,19 +63,21 @@ class Mean:
     high: float
 
 
-def mean_of(values: Sequence[float], repeats: int = 1) -> Mean:
+def mean_of(values: Sequence[float], repeats: int = 1, what: str = "") -> Mean:
     """Mean and interval.
 
     Args:
-        values: at least two.
+        values: of at least two independent opinions.
         repeats: each opinion stands there so many times, so that only ``len(values) / repeats`` are independent.
+        what: the question and the method, for the sentence.
 
     Raises:
-        DataError: fewer than two.
+        DataError: fewer than two opinions.
     """
     n = len(values)
-    if n < 2:
-        raise DataError(f"an interval needs at least 2 answers, not {n}")
+    if n < 2 or n <= repeats:
+        of = f" of the {what}" if what else ""
+        raise DataError(f"the interval{of} needs at least 2 independent answers, not {math.ceil(n / repeats)}")
     mean = math.fsum(values) / n
     deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1))
     half = NORMAL * deviation / math.sqrt(n / repeats)
@@ -108,18 +110,12 @@ def _answers(path: Path, uids: Mapping[str, Mapping[str, tuple[str, str]]], batc
     for line, row in rows_of(path, ["WorkerId", "Input.recording_0_url"], "result file"):
         numbers = sorted(int(match[1]) for name in row if name and (match := _URL.fullmatch(name)))
         for number in numbers:
-            condition, uid = _place(row[f"Input.recording_{number}_url"])
+            condition, uid = place_of(row[f"Input.recording_{number}_url"])
             known = uids.get(condition, {}).get(uid)
             if known is None:
                 raise DataError(f"{path}, line {line}: recording {condition}/{uid} is in no uids.txt of {batches}")
             given = _given(row, number, path, line)
             yield Answer(row["WorkerId"], *known, given, len(numbers))
-
-
-def _place(url: str) -> tuple[str, str]:
-    """Condition and uid: ``.../<condition>/<batch>/<uid>.wav``."""
-    parts = url.rstrip("/").split("/")
-    return (parts[-3] if len(parts) > 2 else ""), Path(parts[-1]).stem
 
 
 def _given(row: Mapping[str, str], number: int, path: Path, line: int) -> dict[str, int]:
@@ -170,8 +166,6 @@ def speech(answers: Sequence[Answer], per_class: int) -> tuple[dict[str, dict[st
         answers: of digits; those without a digit do not count.
         per_class: the recordings 0 to per_class - 1 are zeros, and so on.
     """
-    from sklearn.metrics import cohen_kappa_score
-
     kept = [answer for answer in answers if "digit" in answer.given]
     means = {
         question: _means(kept, question, shared=question != "intelligibility") for question in ("intelligibility", "quality", "diversity")
@@ -180,18 +174,25 @@ def speech(answers: Sequence[Answer], per_class: int) -> tuple[dict[str, dict[st
     for answer in kept:
         labels[answer.method].append((_number(answer.name) // per_class, answer.given["digit"]))
     agreement = {method: sum(true == said for true, said in pairs) / len(pairs) for method, pairs in labels.items()}
-    kappa = {method: float(cohen_kappa_score(*zip(*pairs, strict=True))) for method, pairs in labels.items()}
+    kappa = {method: _kappa(pairs) for method, pairs in labels.items()}
     return means, agreement, kappa
+
+
+def _kappa(pairs: Sequence[tuple[int, int]]) -> float:
+    """Cohen's kappa of true and said digits; 1 where both are always the same one, for which the formula has 0/0."""
+    from sklearn.metrics import cohen_kappa_score
+
+    return float(cohen_kappa_score(*zip(*pairs, strict=True))) if len(set().union(*pairs)) > 1 else 1.0
 
 
 def _means(answers: Iterable[Answer], question: str, shared: bool = False) -> dict[str, Mean]:
     values: dict[str, list[int]] = defaultdict(list)
-    repeats = 1
+    repeats: dict[str, int] = {}
     for answer in answers:
         if question in answer.given:
             values[answer.method].append(answer.given[question])
-            repeats = answer.shared if shared else 1
-    return {method: mean_of(given, repeats) for method, given in sorted(values.items())}
+            repeats[answer.method] = answer.shared if shared else 1
+    return {method: mean_of(given, repeats[method], f"{question} of {method}") for method, given in sorted(values.items())}
 
 
 def _number(name: str) -> int:

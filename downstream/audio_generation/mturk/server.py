@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, quote, urlsplit
 
+from .batches import place_of
 from .pages import placeholder
 from .rating import AnswerError, Hit, Ratings, check_worker
 
@@ -126,7 +127,7 @@ class Handler(BaseHTTPRequestHandler):
     def _form(self, worker: str, hit: Hit) -> str:
         page = self.server.ratings.page.html()
         for number, url in enumerate(hit.urls):
-            page = page.replace(placeholder(number), f"/audio/{hit.number}/{quote(url.rsplit('/', 1)[-1])}")
+            page = page.replace(placeholder(number), f"/audio/{hit.number}/{quote(place_of(url)[1])}.wav")
         return FORM.format(worker=escape(worker, quote=True), number=hit.number, began=f"{time.time():.1f}", page=page)
 
     def _recording(self, path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import http.client
 import json
+import math
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ import numpy as np
 import pytest
 
 from downstream.audio_generation.mturk import mos, serve, template_music, template_speech, turk_create_batch
+from downstream.audio_generation.mturk.opinion import Answer, speech
 from downstream.audio_generation.mturk.pages import music_page, speech_page
 from downstream.audio_generation.mturk.rating import AnswerError, Ratings, check_worker, read_hits
 from downstream.audio_generation.mturk.server import RatingServer, range_of, seconds_since
@@ -91,14 +93,14 @@ def test_a_page_without_recordings(program, capsys: pytest.CaptureFixture):
 # ---- batches that cannot be
 
 
-def batched(place: Path, methods: tuple[str, ...] = ("ours", "test"), count: int = 4, size: int = 1) -> Path:
+def batched(place: Path, *more: str, methods: tuple[str, ...] = ("ours", "test"), count: int = 4, size: int = 1) -> Path:
     """A condition of hums, ready to be rated."""
     for row, method in enumerate(methods):
         for number in range(count):
             wave = 0.1 * np.sin(2 * np.pi * (300 + 100 * row) * np.arange(8000) / 16000)
             save_audio(place / "in" / method / f"{number}.wav", wave, 16000)
     words = ["--condition", "hums", "--input_dir", str(place / "in"), "--output_dir", str(place / "final"), "--batch_size", str(size)]
-    assert turk_create_batch.main([*words, "--methods", *methods]) == 0
+    assert turk_create_batch.main([*words, "--methods", *methods, *more]) == 0
     return place / "final/hums"
 
 
@@ -117,17 +119,27 @@ def test_batches_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture):
     assert "--batch_size 3 does not divide 4 recordings evenly" in refused("new", "--methods", "ours", "--batch_size", "3")
     assert "names ours twice" in refused("new", "--methods", "ours", "ours")
     assert "needs three places" in refused("new", "--methods", "ours", "--url_templ", "http://x/{}/{}.wav")
+    assert "must end like" in refused("new", "--methods", "ours", "--url_templ", "http://x/{}-{}-{}.wav")
+    assert "must end like" in refused("new", "--methods", "ours", "--url_templ", "http://x/a,b/{}/{}/{}.wav")
+    for condition in ("a b", "a,b", "../a", "..", 'a"b'):
+        assert "letters, digits, dots, dashes and underscores only" in refused(condition, "--methods", "ours")
     (tmp_path / "in/test/9.wav").touch()
     assert "hold different recordings, such as 9.wav" in refused("new", "--methods", "ours", "test")
     assert not (tmp_path / "final/new").exists()
+
+
+def test_what_archives_of_other_systems_leave_is_no_recording(tmp_path: Path):
+    (tmp_path / "in/ours").mkdir(parents=True)
+    (tmp_path / "in/ours/._0.wav").write_bytes(b"resource fork")
+    assert (batched(tmp_path) / "batches.txt").read_text().split() == ["2.wav", "1.wav", "3.wav", "0.wav"]
 
 
 # ---- the server
 
 
 @pytest.fixture
-def condition(tmp_path: Path) -> Path:
-    return batched(tmp_path)
+def condition(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    return batched(tmp_path, *getattr(request, "param", ()))
 
 
 @pytest.fixture
@@ -162,6 +174,7 @@ def hidden(page: bytes) -> dict[str, str | None]:
     return {field["name"]: field["value"] for field in Markup(page.decode()).all("input") if field["type"] == "hidden"}
 
 
+@pytest.mark.parametrize("condition", [(), ("--url_templ", "https://x.org/a/{}/{}/{}.wav?raw=1#t")], indirect=True, ids=["plain", "query"])
 def test_a_batch_from_end_to_end(server: RatingServer, condition: Path, capsys: pytest.CaptureFixture):
     """Two raters answer everything; the results go through mos.py."""
     status, _, page = ask(server, "/")
@@ -374,6 +387,27 @@ def test_results_that_are_none(condition: Path, tmp_path: Path, capsys: pytest.C
     (tmp_path / "wide.csv").write_text(head, encoding="utf-16")
     assert mos.main([str(tmp_path / "wide.csv"), "--batches", str(condition)]) == 2
     assert "is no UTF-8 text" in capsys.readouterr().err
-    assert "an interval needs at least 2 answers, not 1" in refused(f"{head}W,http://x/hums/0/{uid}.wav,1,2\n")
+    method = (condition / "uids.txt").read_text().split()[0]
+    said = refused(f"{head}W,http://x/hums/0/{uid}.wav,1,2\n")
+    assert f"the interval of the quality of {method} needs at least 2 independent answers, not 1" in said
     assert "--gold takes FILE=QUALITY,MUSICALITY" in refused(head + f"W,http://x/hums/0/{uid}.wav,1,2\n", "--gold", "4.wav")
     assert "there is no uids.txt" in refused(head, "--batches", str(tmp_path / "in"))
+
+
+def test_opinions_on_a_whole_page_count_once_for_each_method():
+    """Pages of one method may have more recordings than those of another; what is asked once a page counts once, not once a recording."""
+    answers = [
+        Answer(worker, method, f"{name}.wav", {"digit": 0, "intelligibility": 3, "quality": quality, "diversity": quality}, shared)
+        for method, shared in (("many", 4), ("few", 2))
+        for worker, quality in (("Ann", 2), ("Ben", 4))
+        for name in range(shared)
+    ]
+    for ordered in (answers, answers[::-1]):
+        means, _, kappa = speech(ordered, per_class=50)
+        quality = means["quality"]
+        assert kappa == {"many": 1, "few": 1}  # nothing but zeros, all of them understood
+        for method, n in (("many", 8), ("few", 4)):
+            deviation = math.sqrt(n / (n - 1))
+            assert quality[method].high - 3 == pytest.approx(1.96 * deviation / math.sqrt(2))
+    with pytest.raises(DataError, match="the interval of the quality of many needs at least 2 independent answers, not 1"):
+        speech([answer for answer in answers if answer.worker == "Ann"], per_class=50)
