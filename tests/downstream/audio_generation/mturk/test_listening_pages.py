@@ -409,5 +409,5 @@ def test_opinions_on_a_whole_page_count_once_for_each_method():
         for method, n in (("many", 8), ("few", 4)):
             deviation = math.sqrt(n / (n - 1))
             assert quality[method].high - 3 == pytest.approx(1.96 * deviation / math.sqrt(2))
-    with pytest.raises(DataError, match="the interval of the quality of many needs at least 2 independent answers, not 1"):
+    with pytest.raises(DataError, match="the interval of the quality of few needs at least 2 independent answers, not 1"):
         speech([answer for answer in answers if answer.worker == "Ann"], per_class=50)
