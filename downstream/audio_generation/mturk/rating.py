@@ -7,8 +7,10 @@ MTurk's result files, is written anew from it each time.
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import logging
 import os
 import threading
 import time
@@ -27,6 +29,7 @@ from utility.text.files import read_lines
 from .pages import Page
 
 LONGEST_NAME = 64
+log = logging.getLogger(__name__)
 
 
 class AnswerError(Exception):
@@ -116,7 +119,7 @@ class Ratings:
             False if it was there already.
 
         Raises:
-            AnswerError: no such rater, batch, question or value, or a question without an answer.
+            AnswerError: no such rater, batch, question or value, a question without an answer, or a disk that keeps nothing.
         """
         worker = check_worker(worker)
         if not 0 <= number < len(self.hits):
@@ -130,9 +133,16 @@ class Ratings:
         with self._lock:
             if any(other["worker"] == worker and other["hit"] == number for other in self.entries):
                 return False
-            self._append(entry)
+            try:
+                self._append(entry)
+            except OSError as error:
+                log.warning("an answer of %s cannot be kept in %s: %s", worker, self.journal, error.strerror)
+                raise AnswerError("Your answers cannot be kept just now.") from error
             self.entries.append(entry)
-            self._write_csv()
+            try:
+                self._write_csv()
+            except OSError as error:  # the journal has the answer, and the next one writes the whole file
+                log.warning("%s cannot be written: %s; the answers are in %s", self.results, error.strerror, self.journal)
         return True
 
     # ---- files
@@ -161,10 +171,17 @@ class Ratings:
         return {question.name for question in self.page.questions} == set(answers)
 
     def _append(self, entry: Mapping[str, Any]) -> None:
-        with self.journal.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(entry) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """One line more; what a full disk takes of it only in part goes again, so that the next one begins a line."""
+        with self.journal.open("ab", buffering=0) as file:
+            end = file.tell()
+            try:
+                line = json.dumps(entry).encode() + b"\n"
+                if file.write(line) < len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.journal))
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(end)
+                raise
 
     def _write_csv(self) -> None:
         names = sorted(question.name for question in self.page.questions)

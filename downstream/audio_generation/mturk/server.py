@@ -91,6 +91,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """The answers to a batch; the next one follows."""
         if urlsplit(self.path).path != "/submit":
+            self.close_connection = True  # what was sent is not read
             self._refuse(HTTPStatus.NOT_FOUND, "There is no such page.")
             return
         length = self.headers.get("Content-Length", "")

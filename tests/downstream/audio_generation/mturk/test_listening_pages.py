@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import IO, Any
 from urllib.parse import urlencode
 
 import numpy as np
@@ -307,6 +308,54 @@ def test_a_server_that_was_killed_goes_on(condition: Path, tmp_path: Path):
     again.journal.unlink()
     with pytest.raises(DataError, match="exists, but not its journal"):
         Ratings(hits, page, results)
+
+
+class Full:
+    """A file on a disk that takes ten bytes more, or none."""
+
+    def __init__(self, file: IO[bytes]):
+        self.file = file
+
+    def __enter__(self) -> Full:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.file.close()
+
+    def write(self, data: bytes) -> int:
+        return self.file.write(data[:10])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+
+def test_a_full_disk_loses_no_other_answer(server: RatingServer, monkeypatch: pytest.MonkeyPatch):
+    """The rater is told, and may try again; what stood there stays readable."""
+    assert ask(server, "/submit", {"worker": "Ann", "hit": 0, **answers()})[0] == 303
+    whole = Path.open
+    with monkeypatch.context() as full:
+        full.setattr(Path, "open", lambda path, *words, **more: Full(whole(path, *words, **more)))
+        status, _, said = ask(server, "/submit", {"worker": "Ann", "hit": 1, **answers()})
+    assert (status, b"cannot be kept just now" in said) == (400, True)
+    assert ask(server, "/submit", {"worker": "Ann", "hit": 1, **answers()})[0] == 303
+    with monkeypatch.context() as full:
+        full.setattr("downstream.audio_generation.mturk.rating.write_text", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
+        assert ask(server, "/submit", {"worker": "Ann", "hit": 2, **answers()})[0] == 303  # the journal has it
+    assert [json.loads(line)["hit"] for line in server.ratings.journal.read_text().splitlines()] == [0, 1, 2]
+    assert len(server.ratings.results.read_text().splitlines()) == 3
+    assert ask(server, "/submit", {"worker": "Ann", "hit": 3, **answers()})[0] == 303
+    assert len(server.ratings.results.read_text().splitlines()) == 5
+
+
+def test_a_form_to_nowhere_ends_the_connection(server: RatingServer):
+    """What was sent with it would be read as the next request."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=30)
+    connection.request("POST", "/x", "GET /hit?worker=Eve HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = connection.getresponse()
+    assert (answer.status, answer.read() != b"") == (404, True)
+    connection.sock.settimeout(10)
+    assert connection.sock.recv(1) == b""
+    connection.close()
 
 
 def test_every_rater_hears_what_is_rated_least(condition: Path, tmp_path: Path):
