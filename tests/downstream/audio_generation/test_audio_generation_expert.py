@@ -11,10 +11,13 @@ import pytest
 import soundfile
 import torch
 import yaml
+from torch.utils.data import RandomSampler, SequentialSampler
 
 from downstream.audio_generation.averaging import Average
+from downstream.audio_generation.data.batches import IGNORED
 from downstream.audio_generation.expert import DownstreamExpert
 from downstream.audio_generation.generation.files import output_folder
+from downstream.audio_generation.generation.options import Options
 from downstream.audio_generation.generation.passes import Passes, fingerprint
 from downstream.audio_generation.param_groups import param_groups
 from downstream.audio_generation.quantise import Quantiser
@@ -65,6 +68,8 @@ def test_a_whole_evaluation_equals_one_in_chunks(tmp_path, corpus):
         with torch.no_grad():
             loss = task("val", [], x, y, True, records=records)
         found.append((loss.item(), sum(records["nats"]), sum(records["count"]), sum(records["hits@5"])))
+        assert loss.item() == pytest.approx(sum(records["nats"]) / sum(records["count"]))
+    assert found[0][2] == (y != IGNORED).sum() < y.numel()  # padding counts nowhere
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
@@ -81,6 +86,28 @@ def test_training_goes_on_from_the_state_of_the_last_chunk(tmp_path, corpus):
     assert torch.equal(task("train", [], *batches[1][1:], records=records), going_on)
     anew = task("train", [], *batches[1][1:3], True, records=records)
     assert not torch.equal(anew, going_on)
+
+
+def test_gradients_are_cut_on_both_sides(tmp_path, corpus):
+    task = expert(tmp_path, corpus, mode="train", clip_value=1e-4).train()
+    x, y, begins = next(iter(task.get_dataloader("train")))[1:]
+    task("train", [], x, y, begins, records={"nats": [], "count": []}).backward()
+    gradients = torch.cat([p.grad.flatten() for p in task.model.parameters()])
+    assert (gradients.min().item(), gradients.max().item()) == pytest.approx((-1e-4, 1e-4))
+
+
+@pytest.mark.parametrize("family", ["sashimi", "diffwave"])
+def test_only_training_is_in_another_order_each_time(tmp_path, corpus, family):
+    task = expert(tmp_path, corpus, family, mode="train")
+    assert isinstance(task.train().get_dataloader("train").sampler, RandomSampler)
+    assert isinstance(task.get_dataloader("val").sampler, SequentialSampler)
+    assert isinstance(task.eval().get_dataloader("train").sampler, SequentialSampler)
+
+
+def test_replicas_count_in_the_size_of_a_pass():
+    assert Options(n_samples=100, n_reps=4, l_prefix=2).batch("cpu") == 8
+    assert Options(n_samples=100, n_reps=99, l_prefix=2).batch("cpu") == 1
+    assert Options(n_samples=5, n_batch=3).passes("cpu") == [range(3), range(3, 5)]
 
 
 def test_generated_files_are_sorted_and_say_how_likely_they_are(tmp_path, corpus):
@@ -169,15 +196,17 @@ def test_linear_codes_are_decoded_as_they_were_made(tmp_path, corpus, published)
 
 
 def test_the_average_of_the_weights_is_evaluated(tmp_path, corpus):
-    task = expert(tmp_path, corpus, ema=0.5)
+    task = expert(tmp_path, corpus, ema=0.75)
     with torch.no_grad():
+        for p in task.model.parameters():
+            p.add_(2)
         before = [p.clone() for p in task.model.parameters()]
-        task.after_update()
+        task.after_update()  # begins with what the first update left
         for p in task.model.parameters():
             p.add_(1)
         task.after_update()
     for first, mine in zip(before, task.average.model.parameters(), strict=True):
-        torch.testing.assert_close(mine, first + 0.5)
+        torch.testing.assert_close(mine, first + 0.25)
     assert task.eval().judged() is task.average.model
     assert task.train().judged() is task.model
     assert not any(p.requires_grad for p in task.average.parameters())
