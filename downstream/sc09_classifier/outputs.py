@@ -8,7 +8,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from .model import ResNeXt
 log = logging.getLogger(__name__)
 
 NOTE = "outputs.json"
+UNFINISHED = "unfinished"
 
 
 @torch.no_grad()
@@ -54,16 +54,16 @@ def classify(model: ResNeXt, features: LogMel, files: Sequence[Path], batch_size
     return Outputs(np.concatenate(probabilities), np.concatenate(activations))
 
 
-def digest_of(model: ResNeXt, features: LogMel, files: Sequence[Path]) -> str:
-    """Stands for the weights, the features and the recordings (their paths, sizes and times)."""
-    digest = hashlib.sha256(features.pad_mode.encode())
+def digest_of(model: ResNeXt, features: LogMel, files: Sequence[Path] | None) -> str:
+    """Stands for the weights and the features, and, behind a dash, for the recordings (their paths, sizes and times) if there are any."""
+    classifier, corpus = hashlib.sha256(features.pad_mode.encode()), hashlib.sha256()
     for name, value in model.state_dict().items():
-        digest.update(name.encode())
-        digest.update(value.cpu().numpy().tobytes())
-    for path in files:
+        classifier.update(name.encode())
+        classifier.update(value.cpu().numpy().tobytes())
+    for path in files or ():
         about = path.stat()
-        digest.update(f"{path}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
-    return digest.hexdigest()
+        corpus.update(f"{path}\0{about.st_size}\0{about.st_mtime_ns}\0".encode())
+    return f"{classifier.hexdigest()}-{corpus.hexdigest() if files is not None else ''}"
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,12 @@ class Cache:
         """The two files."""
         return self.folder / f"{name}_probs.npy", self.folder / f"{name}_activations.npy"
 
-    def get(self, name: str, digest: str | None) -> Outputs | None:
+    def get(self, name: str, digest: str) -> Outputs | None:
         """What is there, unless it was made with something else.
 
         Args:
             name: ``"train"`` or ``"test"``.
-            digest: see :func:`digest_of`; None: the recordings are not there to compare with.
+            digest: see :func:`digest_of`; without its second part the recordings are not there to compare with.
 
         Raises:
             DataError: the files are damaged.
@@ -99,19 +99,27 @@ class Cache:
         noted = self._notes().get(name)
         if noted is None:
             log.warning("%s and %s are taken as they are: no %s beside them says what they were made of", *paths, NOTE)
-        elif digest is not None and noted != digest:
+        elif not noted.startswith(digest) or (noted != digest and not digest.endswith("-")):
             return None
         return Outputs(*map(read_table, paths))
 
     def put(self, name: str, outputs: Outputs, digest: str) -> None:
-        """Writes both files, and the note last."""
+        """Writes both files; the note says nothing true of them until both are there."""
+        self._note(name, UNFINISHED)
         for path, array in zip(self.paths(name), (outputs.probabilities, outputs.activations), strict=True):
             write_array(path, array)
+        self._note(name, digest)
+
+    def _note(self, name: str, digest: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / NOTE, json.dumps({**self._notes(), name: digest}, indent=2) + "\n")
 
-    def _notes(self) -> Mapping[str, Any]:
+    def _notes(self) -> Mapping[str, str]:
         path = self.folder / NOTE
         try:
-            return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        except ValueError as error:
-            raise DataError(f"{path} is damaged; remove it and the .npy files beside it") from error
+            notes = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        except ValueError:
+            notes = None
+        if not isinstance(notes, dict) or not all(isinstance(note, str) for note in notes.values()):
+            raise DataError(f"{path} is damaged; remove it and the .npy files beside it")
+        return notes

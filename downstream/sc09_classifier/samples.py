@@ -71,7 +71,7 @@ class SampleMetrics:
         cache: of the corpus's outputs.
         corpus: gives the recordings of ``"train"`` or ``"test"``; DataError or ConfigError where they are not there.
         classify: recordings -> outputs.
-        digest: recordings -> what an entry of the cache is known by.
+        digest: recordings, or None -> what an entry of the cache is known by.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class SampleMetrics:
         cache: Cache,
         corpus: Callable[[str], Sequence[Path]],
         classify: Classify,
-        digest: Callable[[Sequence[Path]], str],
+        digest: Callable[[Sequence[Path] | None], str],
     ):
         self.options, self.cache, self.corpus, self.classify, self.digest = options, cache, corpus, classify, digest
 
@@ -113,7 +113,7 @@ class SampleMetrics:
         try:
             files = self.corpus(split)
         except (ConfigError, DataError):
-            if (kept := self.cache.get(split, None)) is None:
+            if (kept := self.cache.get(split, self.digest(None))) is None:
                 raise
             return kept
         digest = self.digest(files)

@@ -21,6 +21,7 @@ from run_downstream import main
 from tests.downstream.sc09_classifier.layouts import DATARC, MODELRC, TINY, stepped, tone, tones
 from utility.audio.io import save_audio
 from utility.errors import DataError
+from utility.experiment.arrays import write_array
 from utility.metrics.generation import Outputs, measure, tune_thresholds
 
 METRICS = {"fid", "is", "is_released", "mis", "am", "ndb"}
@@ -114,6 +115,36 @@ def test_the_cache_is_read_and_made_anew_for_other_weights(corpus: Path, cache: 
     assert values(run(other))["test_is"] != before["test_is"]
 
 
+def test_a_cache_of_other_weights_is_not_taken_without_the_corpus(corpus: Path, cache: str, tmp_path: Path):
+    """The experiment's two best checkpoints share a cache."""
+    before = values(run(make(tmp_path, corpus, cache_dir=cache)))
+    assert values(run(make(tmp_path, tmp_path / "moved", cache_dir=cache))) == before
+    other = make(tmp_path, tmp_path / "moved", cache_dir=cache)
+    with torch.no_grad():
+        other.model.classifier.weight.mul_(2)
+    with pytest.raises(DataError, match="moved does not exist"):
+        run(other)
+
+
+def test_a_cache_that_a_kill_left_half_written_is_made_anew(corpus: Path, cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    before = values(run(make(tmp_path, corpus, cache_dir=cache)))
+    copied, written = shutil.copytree(cache, tmp_path / "cache"), []
+    other = make(tmp_path, corpus, cache_dir=str(copied))
+    with torch.no_grad():
+        other.model.classifier.weight.mul_(2)
+
+    def killed(path: Path, values: np.ndarray) -> Path:
+        if written:
+            raise KeyboardInterrupt
+        written.append(path)
+        return write_array(path, values)
+
+    with monkeypatch.context() as kill, pytest.raises(KeyboardInterrupt):
+        kill.setattr("downstream.sc09_classifier.outputs.write_array", killed)
+        run(other)
+    assert values(run(make(tmp_path, corpus, cache_dir=str(copied)))) == pytest.approx(before, rel=1e-6)
+
+
 def random_cache(folder: Path) -> Path:
     """The four files, as their authors would publish them, with nothing beside them that says what they are."""
     rng = np.random.default_rng(0)
@@ -142,6 +173,8 @@ def test_a_downloaded_cache_needs_no_corpus(generated: Path, tmp_path: Path, cap
         ),
         (lambda cache: np.save(cache / "train_probs.npy", np.zeros((3, 10))), "do not belong to the same recordings"),
         (lambda cache: (cache / NOTE).write_text("{"), "is damaged; remove it"),
+        (lambda cache: (cache / NOTE).write_text('["train"]'), "is damaged; remove it"),
+        (lambda cache: (cache / NOTE).write_text('{"train": 3}'), "is damaged; remove it"),
     ],
 )
 def test_a_damaged_cache_is_said(tmp_path: Path, spoil, message: str):
