@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -77,9 +78,7 @@ def _runner(config: Mapping[str, Any]) -> dict[str, Any]:
     runner = {ours: config[theirs] for theirs, ours in TRAINING.items() if config.get(theirs) is not None}
     runner = {"total_steps": 100000, "log_step": 100, "eval_step": 100, "gradient_accumulate_steps": 1, **runner}
     runner |= {"save_step": runner["eval_step"], "max_keep": 1, "eval_dataloaders": ["dev"]}
-    if (config.get("grad_norm") or 0) > 0:
-        runner["gradient_clipping"] = config["grad_norm"]
-    return runner
+    return runner | {"gradient_clipping": config["grad_norm"] if (config.get("grad_norm") or 0) > 0 else math.inf}
 
 
 def _optimisation(config: Mapping[str, Any]) -> dict[str, Any]:

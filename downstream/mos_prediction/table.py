@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -86,7 +87,9 @@ def read_table(path: str | Path, field: str = "") -> list[Rating]:
     return [replace(rating, mean=averages[rating.sample]) for rating in found]
 
 
-def _rating(row: dict[str, str], where: str) -> Rating:
+def _rating(row: dict[str | None, Any], where: str) -> Rating:
+    if any(row.get(None, ())):  # what csv calls the cells behind the last column
+        raise DataError(f"{where} has more values than the header has columns: write a value with a comma in quotation marks")
     for column in COLUMNS:
         if not row[column]:
             raise DataError(f"{where} has no {column}")

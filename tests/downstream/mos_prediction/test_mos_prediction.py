@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,7 @@ def table(place: Path, *rows: str, header: str = "wav_path,score,system_id,sampl
         (["A.wav,3,s,u", "b.wav,3,s,v"], "line 3: there is no recording b.wav"),
         (["A.wav,3,s,u", "b.wav,3,s,u"], "line 3: the sample u is b.wav, but"),
         (["A.wav,3,,u"], "line 2 has no system_id"),
+        (["A.wav,3,5,s,u"], "line 2 has more values than the header has columns"),
         ([], "has no row beneath its header"),
     ],
 )
@@ -209,6 +211,13 @@ def test_scores_beyond_the_classes_are_refused_and_beyond_the_range_said(caplog)
     assert not caplog.records
     check_scale("AlignNet", {}, 0.25, (0.0, 100.0), "train.csv")
     assert "the scores are from 0 to 100, and the predictor answers from 1 to 5" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("given", "largest"), [({}, math.inf), ({"grad_norm": None}, math.inf), ({"grad_norm": 0}, math.inf), ({"grad_norm": 0.5}, 0.5)]
+)
+def test_gradients_are_clipped_where_sheets_config_says_so(given, largest):
+    assert translated({"model_type": "SSLMOS", **given})["runner"]["gradient_clipping"] == largest
 
 
 def test_old_and_unknown_fields_of_sheets_configs_are_named():
