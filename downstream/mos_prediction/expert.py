@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from downstream.blocks.corpus_task import SOURCE, CorpusTask
 from downstream.interfaces import Outcome, RunContext, Score
-from utility.errors import ConfigError
+from utility.errors import CheckpointError, ConfigError
 
 from . import work
 from .audio import load, segments, within_limits
@@ -257,6 +257,8 @@ class DownstreamExpert(CorpusTask):
         names = names if not self.in_segments else names[:1]
         unknown = [Rating(name, "", name, 0.0, 0.0, domain=self.settings.inference.domain_idx) for name in names]
         answer = self.answer(features, unknown)
+        if not answer.scores.isfinite().all():
+            raise CheckpointError("the answer is not finite: the predictor of this checkpoint has diverged")
         lines = [{"score": round(score, 4)} for score in answer.scores.float().tolist()]
         for line, variance in zip(lines, answer.log_variances.tolist() if answer.log_variances is not None else (), strict=False):
             line["log_variance"] = round(variance, 4)

@@ -13,14 +13,20 @@ SCALE = (1, 5)
 
 
 def draw_all(folder: str | Path, systems: Sequence[str], truth: Sequence[float], predicted: Sequence[float]) -> None:
-    """Writes ``distribution.png``, ``utt_scatter_plot.png`` and ``sys_scatter_plot.png``."""
+    """Writes ``distribution.png``, ``utt_scatter_plot.png`` and ``sys_scatter_plot.png``; what is not finite has no place in them."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     metrics = evaluate(systems, truth, predicted)
     _, (system_truth, system_predicted) = by_system(systems, truth, predicted)
-    _distribution(folder / "distribution.png", truth, predicted)
-    _scatter(folder / "utt_scatter_plot.png", truth, predicted, _title("Utt", metrics), 0.2)
-    _scatter(folder / "sys_scatter_plot.png", system_truth, system_predicted, _title("Sys", metrics), 1.0)
+    _distribution(folder / "distribution.png", *_finite(truth, predicted))
+    _scatter(folder / "utt_scatter_plot.png", *_finite(truth, predicted), _title("Utt", metrics), 0.2)
+    _scatter(folder / "sys_scatter_plot.png", *_finite(system_truth, system_predicted), _title("Sys", metrics), 1.0)
+
+
+def _finite(truth: Sequence[float], predicted: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    truth, predicted = np.asarray(truth, np.float64), np.asarray(predicted, np.float64)
+    there = np.isfinite(truth) & np.isfinite(predicted)
+    return truth[there], predicted[there]
 
 
 def _title(level: str, metrics: Mapping[str, float | None]) -> str:
@@ -35,11 +41,9 @@ def _range(truth: Sequence[float], predicted: Sequence[float]) -> tuple[float, f
     return min(scores), max(scores)
 
 
-def _distribution(path: Path, truth: Sequence[float], predicted: Sequence[float]) -> None:
+def _distribution(path: Path, truth: np.ndarray, predicted: np.ndarray) -> None:
     with _figure(path) as axes:
-        axes.hist(
-            [np.asarray(truth), np.asarray(predicted)], bins=np.linspace(*_range(truth, predicted), 40), label=["true_mos", "predict_mos"]
-        )
+        axes.hist([truth, predicted], bins=np.linspace(*_range(truth, predicted), 40), label=["true_mos", "predict_mos"])
         axes.margins(y=0.25)  # room for the legend
         axes.legend(loc="upper right")
         axes.set_xlabel("MOS")
@@ -47,7 +51,7 @@ def _distribution(path: Path, truth: Sequence[float], predicted: Sequence[float]
         axes.yaxis.get_major_locator().set_params(integer=True)
 
 
-def _scatter(path: Path, truth: Sequence[float], predicted: Sequence[float], title: str, opacity: float) -> None:
+def _scatter(path: Path, truth: np.ndarray, predicted: np.ndarray, title: str, opacity: float) -> None:
     ends = _range(truth, predicted)
     with _figure(path) as axes:
         axes.scatter(truth, predicted, s=15, color="b", alpha=opacity, clip_on=False)

@@ -91,6 +91,8 @@ def markdown(metrics: Mapping[str, float | None]) -> list[str]:
 
 def undefined(predictions: Predictions) -> list[str]:
     """Why numbers are undefined, a sentence each."""
+    if lost := int((~np.isfinite(predictions.answers)).sum()):
+        return [f"All numbers are undefined: {lost} of {len(predictions.answers)} answers are not finite; the predictor has diverged."]
     reasons = []
     if len(set(predictions.systems)) == 1 and len(predictions.samples) > 1:
         reasons.append(f"System-level correlations are undefined: all {len(predictions.samples)} samples are of one system.")

@@ -16,7 +16,7 @@ HIGHER_IS_BETTER = {key: not key.endswith("MSE") for key in KEYS}
 
 @dataclass(frozen=True)
 class Agreement:
-    """The four measures of one level; None where a correlation is undefined (a single item, or constant scores).
+    """The four measures of one level; None where one is undefined: correlations of a single item or of constant scores, all of NaN.
 
     Args:
         mse: mean squared difference.
@@ -25,7 +25,7 @@ class Agreement:
         ktau: Kendall's tau-b.
     """
 
-    mse: float
+    mse: float | None
     lcc: float | None
     srcc: float | None
     ktau: float | None
@@ -38,6 +38,8 @@ class Agreement:
 def agreement(truth: Sequence[float] | np.ndarray, predicted: Sequence[float] | np.ndarray) -> Agreement:
     """Of as many scores by listeners as predictions, one or more."""
     truth, predicted = np.asarray(truth, np.float64), np.asarray(predicted, np.float64)
+    if not (np.isfinite(truth).all() and np.isfinite(predicted).all()):
+        return Agreement(None, None, None, None)
     mse = float(np.mean((truth - predicted) ** 2))
     if len(truth) < 2 or np.ptp(truth) == 0 or np.ptp(predicted) == 0:
         return Agreement(mse, None, None, None)
