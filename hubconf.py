@@ -17,18 +17,18 @@ from utility.errors import UnknownNameError
 dependencies = ["torch", "numpy", "yaml"]
 
 
-def predictor(ckpt: str, device: str = "auto") -> Any:
-    """A trained task: called with a file or a waveform, it gives the answer of ``-m inference``."""
+def predictor(ckpt: str, device: str = "auto", override: str = "") -> Any:
+    """A trained task: called with a file or a waveform, it gives the answer of ``-m inference``; ``override`` is its ``-o``."""
     from downstream.predictor import Predictor
 
-    return Predictor(ckpt, device)
+    return Predictor(ckpt, device, override)
 
 
-def mos_predictor(ckpt: str, device: str = "auto") -> Any:
-    """A trained predictor of opinion scores: ``predict(wav_path=...)`` or ``predict(wav=...)``."""
+def mos_predictor(ckpt: str, device: str = "auto", override: str = "") -> Any:
+    """A trained predictor of opinion scores: ``predict(wav_path=...)`` or ``predict(wav=...)``; ``override`` is the ``-o`` of inference."""
     from downstream.predictor import MosPredictor
 
-    return MosPredictor(ckpt, device)
+    return MosPredictor(ckpt, device, override)
 
 
 def __getattr__(name: str) -> Callable[..., Any]:

@@ -27,13 +27,14 @@ class Predictor:
     Args:
         ckpt: a checkpoint of any task that has inference on single recordings, or its folder.
         device: ``auto``, ``cpu``, ``cuda`` ...
+        override: as ``-o`` has it; "" changes nothing.
 
     Raises:
         ToolkitError: as on the command line.
     """
 
-    def __init__(self, ckpt: str | Path, device: str = "auto"):
-        words = ["-m", "inference", "-t", ".", "-e", str(ckpt)]
+    def __init__(self, ckpt: str | Path, device: str = "auto", override: str = ""):
+        words = ["-m", "inference", "-t", ".", "-e", str(ckpt), *(["-o", override] if override else [])]
         self.experiment = open_experiment(parse(words, registry.available, list), Team(), TASKS, registry.entries(registry.ROOT))
         self.pipeline = Pipeline(self.experiment, resolve_device(device), training=False)
 

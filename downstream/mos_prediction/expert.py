@@ -253,7 +253,7 @@ class DownstreamExpert(CorpusTask):
         return torch.from_numpy(within_limits(wav.numpy(), self.settings.data.max_seconds))
 
     def inference(self, features: list[Tensor], names: list[str]) -> list[dict[str, Any]]:
-        """The score of each recording, by the mean listener; a predictor that is told the data set takes the first one."""
+        """The score of each recording, by the mean listener; one that is told the data set takes ``inference.domain_idx``."""
         names = names if not self.in_segments else names[:1]
         unknown = [Rating(name, "", name, 0.0, 0.0, domain=self.settings.inference.domain_idx) for name in names]
         answer = self.answer(features, unknown)

@@ -18,7 +18,7 @@ from downstream.mos_prediction.models.parts import Answer, Conditions, over_fram
 from downstream.mos_prediction.models.ssl_mos import SSLMOS
 from downstream.mos_prediction.neighbours import WEIGHTINGS, Datastore, Index, naive_knn, nearest_domains
 from downstream.mos_prediction.ranking import Ranking
-from downstream.mos_prediction.table import Rating
+from downstream.mos_prediction.table import MEAN_LISTENER, Rating
 from downstream.mos_prediction.vcc import read_2016, read_2018
 from tests.downstream.mos_prediction.layouts import rated_tones
 from utility.errors import DataError
@@ -42,6 +42,25 @@ def test_an_utterance_scores_alone_as_in_a_batch(make):
 def test_unknown_listeners_are_the_mean_listener():
     rows = [dataclasses.replace(ROW, listener=name) for name in ("L1", "L0", "nobody", None)]
     assert Vocabularies(listeners=["L0", "L1"]).conditions(rows, torch.device("cpu")).listeners.tolist() == [1, 0, 2, 2]
+
+
+def test_the_mean_listener_is_one_more_and_trained(tmp_path):
+    table = rated_tones(tmp_path, "train", listeners=3)
+    model = {"use_listener_modeling": True, "listener_emb_dim": 2, "use_decoder_rnn": False, "decoder_dnn_dim": 3}
+    model |= {"use_domain_modeling": True, "domain_emb_dim": 2}
+    config = {
+        "datarc": {"train_csv": str(table), "dev_csv": str(table), "wav_only": False},
+        "modelrc": {"model_type": "AlignNet", "model_params": model},
+        "lossrc": {"listener_score_criterions": [{"criterion_type": "ScalarLoss"}]},
+    }
+    expert = DownstreamExpert(4, 160, config, str(tmp_path), mode="train", runner={"eval_dataloaders": ["dev"]})
+    rows = expert.rows_of("train")
+    assert [row.listener for row in rows[:5]] == ["L0", "L1", "L2", MEAN_LISTENER, "L0"]
+    assert rows[3].score == rows[3].mean == pytest.approx(sum(row.score for row in rows[:3]) / 3)
+    expert._loss([torch.randn(6, 4)], rows[3:4], [1]).backward()
+    assert expert.model.listener_embeddings.weight.grad.abs().sum(1).gt(0).tolist() == [False, False, False, True]
+    assert len(expert.rows_of("dev")) == 12
+    assert expert.model.domain_embeddings.num_embeddings == 2
 
 
 def test_data_sets_that_training_did_not_have_are_refused():
@@ -91,6 +110,15 @@ def test_an_undefined_evaluation_ranks_last_and_is_still_known():
     ranking = Ranking(2, None, "highest")
     assert [ranking.add(step, value) for step, value in ((1, None), (2, -0.5), (3, None))] == [True, True, False]
     assert (ranking.best, ranking.kept) == (2, [2, 1])
+
+
+def test_patience_ends_with_its_last_evaluation_and_an_evaluation_counts_once():
+    ranking = Ranking(1, 2, "lowest")
+    found = [(ranking.add(step, value), ranking.exhausted) for step, value in ((1, 0.5), (2, 0.7), (3, 0.6))]
+    assert found == [(True, False), (False, False), (False, True)]
+    again = Ranking(2, None, "highest")
+    assert [again.add(step, value) for step, value in ((1, 0.9), (2, 0.5), (1, 0.2), (3, 0.4))] == [True, True, True, True]
+    assert again.ranked == [2, 3, 1]  # the value that step 1 had last
 
 
 def test_mbnet_weighs_the_frames_of_a_segment_and_adds_the_judge():

@@ -341,6 +341,9 @@ def test_a_predictor_from_python(trained, repo, tmp_path):
     for samples in (100, len(noise)):  # shorter and longer than what is heard
         soundfile.write(tmp_path / "x.wav", noise[:samples], 16000, subtype="FLOAT")
         assert scorer.predict(wav_path=tmp_path / "x.wav") == scorer.predict(wav=noise[:samples])
+    words = "config.downstream_expert.datarc.max_seconds=0.25"
+    short = torch.hub.load(str(repo), "mos_predictor", source="local", ckpt=str(trained["run"] / BEST), device="cpu", override=words)
+    assert short.predict(wav=noise) == scorer.predict(wav=noise[:4000]) != scorer.predict(wav=noise)
     with pytest.raises(Exception, match="the waveform holds no samples"):
         scorer.predict(wav=noise[:0])
     with pytest.raises(Exception, match="either wav_path or wav"):

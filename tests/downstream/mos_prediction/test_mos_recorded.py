@@ -172,6 +172,7 @@ def test_checkpoints_are_ranked_and_kept_and_patience_runs_out(golden):
             ranking.add(entry["step"], entry["value"])
             assert sorted(ranking.kept) == entry["files"]
             assert (ranking.best, ranking.left) == (entry["best"], entry["patience_left"])
+            assert ranking.exhausted == (entry["patience_left"] == 0)
 
 
 def test_nearest_neighbours(golden):
