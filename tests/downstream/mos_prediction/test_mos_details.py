@@ -121,6 +121,24 @@ def test_patience_ends_with_its_last_evaluation_and_an_evaluation_counts_once():
     assert again.ranked == [2, 3, 1]  # the value that step 1 had last
 
 
+def test_checkpoints_are_chosen_by_the_first_evaluated_split_alone(tmp_path):
+    table = rated_tones(tmp_path, "train", systems=2, samples=2)
+    config = {
+        "datarc": {"train_csv": str(table), "dev_csv": str(table)},
+        "modelrc": {"model_type": "SSLMOS"},
+        "lossrc": {"mean_score_criterions": [{"criterion_type": "ScalarLoss"}]},
+    }
+    expert = DownstreamExpert(4, 160, config, str(tmp_path), mode="train", runner={"eval_dataloaders": ["dev"]})
+    logger = SimpleNamespace(add_scalar=lambda *_, **__: None)
+    rows = expert.rows_of("dev")
+    outcomes = [
+        expert.log_records(split, {"samples": rows, "answers": [row.mean for row in rows]}, logger, 7, [0], 1)
+        for split in ("vcc2016_test", "dev")
+    ]
+    assert [outcome.save_names for outcome in outcomes] == [[], ["checkpoint-7steps.pkl"]]
+    assert expert.ranking.history == [(7, 1.0)]
+
+
 def test_mbnet_weighs_the_frames_of_a_segment_and_adds_the_judge():
     torch.manual_seed(0)
     model = MBNet(3, 4, projector_dim=5).eval()
