@@ -18,6 +18,7 @@ from downstream.mos_prediction.models.parts import Answer, Conditions, over_fram
 from downstream.mos_prediction.models.ssl_mos import SSLMOS
 from downstream.mos_prediction.neighbours import WEIGHTINGS, Datastore, Index, naive_knn, nearest_domains
 from downstream.mos_prediction.ranking import Ranking
+from downstream.mos_prediction.settings import Inference
 from downstream.mos_prediction.table import MEAN_LISTENER, Rating
 from downstream.mos_prediction.vcc import read_2016, read_2018
 from tests.downstream.mos_prediction.layouts import rated_tones
@@ -187,6 +188,29 @@ def test_an_utterance_is_no_neighbour_of_itself_where_fusion_is_fitted(monkeypat
         evidence = work._evidence(expert, None, samples, Index(store), 2, without_itself=without)
         assert evidence.scores.tolist() == scores
         assert evidence.squared.shape == (2, 2)
+
+
+def test_a_test_set_is_scored_by_samples_and_keeps_the_data_sets_that_it_names(monkeypatch, tmp_path):
+    (tmp_path / "a.wav").touch(), (tmp_path / "b.wav").touch()
+    rows = ["a.wav,1,s,u,0", "a.wav,4,s,u,0", "b.wav,2,t,v,", "b.wav,2,t,v,"]
+    lines = ["wav_path,score,system_id,sample_id,domain_idx", *(f"{tmp_path}/{row}" for row in rows)]
+    (tmp_path / "set.csv").write_text("\n".join(lines) + "\n")
+    asked = []
+
+    def answer(features, rows):
+        asked.extend((row.sample, row.mean, row.domain) for row in rows)
+        return Answer(torch.tensor([3.0 + len(asked)]))
+
+    monkeypatch.setattr(work, "_features", lambda expert, context, samples: ((sample, []) for sample in samples))
+    settings = SimpleNamespace(inference=Inference(csv=str(tmp_path / "set.csv"), domain_idx=5))
+    work.infer(SimpleNamespace(settings=settings, answer=answer), SimpleNamespace(results_dir=tmp_path / "results"))
+    assert asked == [("u", 2.5, 0), ("v", 2.0, 5)]
+    written = (tmp_path / "results/set/results.csv").read_text().splitlines()
+    assert [line.split(",")[1:] for line in written[1:]] == [["s", "u", "2.5", "4.0"], ["t", "v", "2.0", "5.0"]]
+
+
+def test_a_representation_is_the_mean_of_all_frames():
+    assert work._pooled([torch.tensor([[1.0, 0.0], [3.0, 0.0]]), torch.tensor([[8.0, 3.0]])]).tolist() == [4, 1]
 
 
 @pytest.mark.parametrize(
