@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from downstream.mos_prediction import plots, work
+from downstream.mos_prediction import expert as task
+from downstream.mos_prediction import plots, reports, work
 from downstream.mos_prediction.dataset import Vocabularies
 from downstream.mos_prediction.expert import DownstreamExpert
 from downstream.mos_prediction.models.conditioned import AlignNet
@@ -122,7 +123,8 @@ def test_patience_ends_with_its_last_evaluation_and_an_evaluation_counts_once():
     assert again.ranked == [2, 3, 1]  # the value that step 1 had last
 
 
-def test_checkpoints_are_chosen_by_the_first_evaluated_split_alone(tmp_path):
+def test_checkpoints_are_chosen_by_the_first_evaluated_split_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(task, "draw_all", lambda *_: None)
     table = rated_tones(tmp_path, "train", systems=2, samples=2)
     config = {
         "datarc": {"train_csv": str(table), "dev_csv": str(table)},
@@ -201,6 +203,7 @@ def test_a_test_set_is_scored_by_samples_and_keeps_the_data_sets_that_it_names(m
         asked.extend((row.sample, row.mean, row.domain) for row in rows)
         return Answer(torch.tensor([3.0 + len(asked)]))
 
+    monkeypatch.setattr(reports, "draw_all", lambda *_: None)
     monkeypatch.setattr(work, "_features", lambda expert, context, samples: ((sample, []) for sample in samples))
     settings = SimpleNamespace(inference=Inference(csv=str(tmp_path / "set.csv"), domain_idx=5))
     work.infer(SimpleNamespace(settings=settings, answer=answer), SimpleNamespace(results_dir=tmp_path / "results"))
