@@ -172,6 +172,12 @@ def test_the_mean_of_checkpoints_is_as_recorded(golden):
         torch.testing.assert_close(mean[name], value, rtol=1e-6, atol=1e-7)
 
 
+def test_counters_of_averaged_checkpoints_are_summed():
+    mean = ensemble.mean_of([{"seen": torch.tensor(number), "weight": torch.tensor([float(number)]), "kind": "x"} for number in (3, 4)])
+    assert (mean["seen"], mean["seen"].dtype, mean["kind"]) == (7, torch.int64, "x")
+    assert mean["weight"].tolist() == [3.5]
+
+
 def test_stacking_is_as_recorded(golden, tmp_path):
     read = arrays(golden("mos/stacking"))
     for alpha in (0.1, 1, 10):
