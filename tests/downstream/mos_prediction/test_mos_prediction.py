@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from downstream.mos_prediction import ensemble, fusion
-from downstream.mos_prediction.audio import load, segments
+from downstream.mos_prediction.audio import load, segments, within_limits
 from downstream.mos_prediction.build import check_scale
 from downstream.mos_prediction.checkpoints import BEST, keep_best, name_of
 from downstream.mos_prediction.dataset import RatingDataset
@@ -82,6 +82,14 @@ def test_recordings_are_heard_as_recorded(golden):
         else:
             np.testing.assert_allclose(wav[:400], read(f"{stem}.head"), atol=1e-6)
             np.testing.assert_allclose(wav[-400:], read(f"{stem}.tail"), atol=1e-6)
+
+
+@pytest.mark.parametrize(("samples", "heard"), [(100, 1040), (101, 1039), (1040, 1040), (160000, 160000), (160001, 160000)])
+def test_a_recording_has_silence_on_both_sides_or_ends_after_ten_seconds(samples, heard):
+    wav = within_limits(np.ones(samples, np.float32))
+    assert len(wav) == heard
+    assert wav.sum() == min(samples, 160000)
+    assert (wav == wav[::-1]).all()
 
 
 def test_other_rates_are_resampled_along_time(tmp_path):
