@@ -69,11 +69,13 @@ def headline_key(name: str, measure: str = "SRCC", all_utt: bool = False) -> str
     return f"{'utt' if all_utt or kinds().get(name) == 'distorted' else 'sys'}_{measure}"
 
 
-def best_scores(models: Mapping[str, Results], measure: str = "SRCC", all_utt: bool = False) -> dict[str, tuple[float, float]]:
+def best_scores(models: Mapping[str, Results], measure: str = "SRCC", all_utt: bool = False) -> dict[str, tuple[float, float | None]]:
     """Best-score difference and ratio of each model.
 
     For each test set the best of these models counts as 0 and as 1: the difference is the mean over sets of a model's score minus the
     best one, the ratio the mean of their quotients. Sets that a model lacks, or where a number is undefined, are left out for all models.
+    A best score of 0 or below has no part in ratios (the worse of two negative correlations would have the larger one); of no set at all
+    the ratio is None.
 
     Raises:
         DataError: no set has a number of every model.
@@ -87,8 +89,8 @@ def best_scores(models: Mapping[str, Results], measure: str = "SRCC", all_utt: b
     found = {}
     for place, model in enumerate(models):
         difference = sum(own[place] - best[name] for name, own in scores.items()) / len(scores)
-        quotients = [own[place] / best[name] for name, own in scores.items() if best[name]]
-        found[model] = (difference, sum(quotients) / len(quotients) if quotients else float("nan"))
+        quotients = [own[place] / best[name] for name, own in scores.items() if best[name] > 0]
+        found[model] = (difference, sum(quotients) / len(quotients) if quotients else None)
     return found
 
 
@@ -122,8 +124,12 @@ def print_comparison(folders: Mapping[str, str | Path], measure: str = "SRCC", a
         rows.append([f"{name} ({key.replace('_', ' ')})", *(_number(own[name][key]) if name in own else "" for own in models.values())])
     best = best_scores(models, measure, all_utt)
     rows.append(["best-score difference", *(f"{best[name][0]:+.3f}" for name in models)])
-    rows.append(["best-score ratio", *(f"{100 * best[name][1]:.1f} %" for name in models)])
+    rows.append(["best-score ratio", *(_percent(best[name][1]) for name in models)])
     print(markdown(["test set", *models], rows))
+
+
+def _percent(value: float | None) -> str:
+    return "undefined" if value is None else f"{100 * value:.1f} %"
 
 
 def _number(value: float | None) -> str:

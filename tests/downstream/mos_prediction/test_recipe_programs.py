@@ -90,6 +90,20 @@ def test_best_scores(tmp_path, capsys):
         best_scores({"good": models["good"], "none": {}})
 
 
+def test_a_best_score_below_zero_has_no_ratio(tmp_path, capsys):
+    found = best_scores({"a": {"x": {"sys_SRCC": -0.2}, "y": {"sys_SRCC": 0.5}}, "b": {"x": {"sys_SRCC": -0.8}, "y": {"sys_SRCC": 0.4}}})
+    assert found == {"a": (0, 1), "b": (pytest.approx(-0.35), pytest.approx(0.8))}
+    results(tmp_path / "up", "bvcc_test", 0.2)
+    results(tmp_path / "down", "bvcc_test", 0.2)
+    for path in tmp_path.rglob("results.csv"):
+        header, *lines = path.read_text().splitlines()
+        place = header.split(",").index("answer")
+        turned = [[*(cells := line.split(","))[:place], str(-float(cells[place])), *cells[place + 1 :]] for line in lines]
+        path.write_text("\n".join([header, *map(",".join, turned)]) + "\n")
+    assert prettytable_results.main(["--dir", str(tmp_path / "up"), str(tmp_path / "down")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].count("undefined") == 2
+
+
 def test_an_undefined_number_is_said(tmp_path, capsys):
     (tmp_path / "bvcc_test").mkdir()
     (tmp_path / "bvcc_test/results.csv").write_text("system_id,avg_score,answer\ns,1,2\ns,2,2.5\n")
