@@ -80,6 +80,8 @@ def test_best_scores(tmp_path, capsys):
     assert found["bad"] == pytest.approx((np.mean([a - b for a, b in pairs]), np.mean([a / b for a, b in pairs])))
     errors = best_scores(models, "MSE")
     assert errors["good"] == (0, 1)
+    utterances = [(models["bad"][name]["utt_LCC"], models["good"][name]["utt_LCC"]) for name in keys]
+    assert best_scores(models, "LCC", all_utt=True)["bad"][0] == pytest.approx(np.mean([a - b for a, b in utterances]))
     assert errors["bad"][0] > 0
     assert errors["bad"][1] > 1
     assert prettytable_results.main(["--dir", str(tmp_path / "good"), str(tmp_path / "bad")]) == 0
