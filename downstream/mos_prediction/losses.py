@@ -53,7 +53,7 @@ class ScalarLoss(nn.Module):
 class GaussianNLLLoss(nn.Module):
     """Negative log likelihood of the target under a normal distribution with the predicted variance, without its constant."""
 
-    of_variance = True
+    of_variance, distribution = True, "Gaussian"
 
     def __init__(self, tau: float = 0.0, masked_loss: bool = False):
         super().__init__()
@@ -68,7 +68,7 @@ class GaussianNLLLoss(nn.Module):
 class LaplaceNLLLoss(nn.Module):
     """The same under a Laplace distribution, whose scale is the exponential of the predicted number."""
 
-    of_variance = True
+    of_variance, distribution = True, "Laplace"
 
     def __init__(self, tau: float = 0.0, masked_loss: bool = False):
         super().__init__()
@@ -166,6 +166,10 @@ class Criterion(nn.Module):
     def of_variance(self) -> bool:
         """Whether a loss trains the predicted variance."""
         return any(getattr(loss, "of_variance", False) for loss in self.losses)
+
+    def distributions(self) -> set[str]:
+        """Of which the losses are negative log likelihoods, by the names of :data:`utility.metrics.mos.NLL`."""
+        return {loss.distribution for loss in self.losses if hasattr(loss, "distribution")}
 
     def forward(self, scores: Tensor, targets: Tensor, lengths: Tensor | None = None, log_variance: Tensor | None = None) -> Tensor:
         """(B, T) scores or (B, T, C) logits, (B,) targets -> scalar."""

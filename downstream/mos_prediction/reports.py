@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from downstream.interfaces import Score
-from utility.metrics.mos import HIGHER_IS_BETTER, KEYS, LEVELS, MEASURES, confidence_interval, evaluate, log_line
+from utility.metrics.mos import HIGHER_IS_BETTER, KEYS, LEVELS, MEASURES, NLL, confidence_interval, evaluate, log_line
 
 from .plots import draw_all
 from .table import Rating
@@ -27,12 +27,14 @@ class Predictions:
         answers: a score each.
         log_variances: of each, or None.
         retrieved: the data set of the datastore's nearest entry of each, or None.
+        distributions: what the log variances are the spread of: ``Gaussian``, ``Laplace``, as the predictor was trained.
     """
 
     samples: Sequence[Rating]
     answers: Sequence[float]
     log_variances: Sequence[float] | None = None
     retrieved: Sequence[str] | None = None
+    distributions: Collection[str] = ()
 
     @property
     def systems(self) -> list[str]:
@@ -45,6 +47,12 @@ class Predictions:
     def metrics(self) -> dict[str, float | None]:
         """The eight numbers of :mod:`utility.metrics.mos`."""
         return evaluate(self.systems, self.truth, self.answers)
+
+    def likelihoods(self) -> dict[str, float]:
+        """The mean negative log likelihood of the scores by listeners, in nats, by distribution; {} without log variances."""
+        if self.log_variances is None:
+            return {}
+        return {name: NLL[name](self.truth, self.answers, self.log_variances) for name in sorted(self.distributions)}
 
 
 def write_report(folder: str | Path, predictions: Predictions, bootstrap: int = 0) -> dict[str, Score]:
@@ -63,6 +71,8 @@ def write_report(folder: str | Path, predictions: Predictions, bootstrap: int = 
     lines = [log_line(metrics, kendall=False), "", *markdown(metrics), *undefined(predictions)]
     if predictions.log_variances is not None:
         lines.append(f"Mean log variance: {np.mean(predictions.log_variances):.3f}")
+    likelihoods = predictions.likelihoods()
+    lines += [f"{name} negative log likelihood: {value:.3f}" for name, value in likelihoods.items()]
     if bootstrap:
         intervals = confidence_interval(predictions.systems, predictions.truth, predictions.answers, bootstrap)
         lines += [
@@ -71,7 +81,7 @@ def write_report(folder: str | Path, predictions: Predictions, bootstrap: int = 
         ]
     (folder / "inference.log").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
-    return scores_of(metrics)
+    return scores_of(metrics) | {f"utt_{name}_NLL": Score(value, False, "nats") for name, value in likelihoods.items()}
 
 
 def scores_of(metrics: Mapping[str, float | None]) -> dict[str, Score]:

@@ -26,6 +26,7 @@ from .table import Rating, read_tables, samples_of
 
 if TYPE_CHECKING:
     from .expert import DownstreamExpert
+    from .models.parts import Answer
 
 
 def infer(expert: DownstreamExpert, context: RunContext) -> Outcome:
@@ -88,9 +89,14 @@ RUNS: Mapping[str, Callable] = {"inference": infer, "datastore": build_datastore
 
 def _by_predictor(expert: DownstreamExpert, context: RunContext, samples: list[Rating]) -> Predictions:
     answers = [expert.answer(features, [sample]) for sample, features in _features(expert, context, samples)]
+    return _predictions(expert, samples, answers)
+
+
+def _predictions(expert: DownstreamExpert, samples: list[Rating], answers: list[Answer], retrieved: list[str] | None = None) -> Predictions:
     uncertain = answers[0].log_variances is not None
     variances = [float(answer.log_variances) for answer in answers] if uncertain else None
-    return Predictions(samples, [float(answer.scores) for answer in answers], variances)
+    kinds = expert.criterions["mean_score_criterions"].distributions()
+    return Predictions(samples, [float(answer.scores) for answer in answers], variances, retrieved, kinds)
 
 
 def _by_stack(expert: DownstreamExpert, context: RunContext, samples: list[Rating]) -> Predictions:
@@ -120,9 +126,9 @@ def _by_nearest_domain(expert: DownstreamExpert, context: RunContext, samples: l
     index, answers, domains = _index(expert, context), [], []
     for sample, features in _features(expert, context, samples):
         (domain,), _ = nearest_domains(index, _pooled(features)[None])
-        answers.append(float(expert.answer(features, [replace(sample, domain=domain)]).scores))
+        answers.append(expert.answer(features, [replace(sample, domain=domain)]))
         domains.append(str(domain))
-    return Predictions(samples, answers, retrieved=domains)
+    return _predictions(expert, samples, answers, domains)
 
 
 def _by_fusion(expert: DownstreamExpert, context: RunContext, samples: list[Rating]) -> Predictions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -71,6 +72,22 @@ def log_line(metrics: Mapping[str, float | None], kendall: bool = True) -> str:
     if not kendall:
         return f"{utterance} ] {system} ]"
     return f"{utterance} | KTAU = {number['utt_KTAU']:.3f} ] {system}  | KTAU = {number['sys_KTAU']:.3f} ]"
+
+
+def gaussian_nll(truth: Sequence[float], predicted: Sequence[float], log_variance: Sequence[float]) -> float:
+    """Mean negative log likelihood (nats) of scores under normal distributions: log(2 pi v) / 2 + (y - m)^2 / 2v, v = exp(log_variance)."""
+    difference, logarithm = np.subtract(truth, predicted), np.asarray(log_variance, np.float64)
+    return float(np.mean(0.5 * (math.log(2 * math.pi) + logarithm + difference**2 * np.exp(-logarithm))))
+
+
+def laplace_nll(truth: Sequence[float], predicted: Sequence[float], log_scale: Sequence[float]) -> float:
+    """The same under Laplace distributions: log(2 b) + |y - m| / b, b = exp(log_scale)."""
+    difference, logarithm = np.subtract(truth, predicted), np.asarray(log_scale, np.float64)
+    return float(np.mean(math.log(2) + logarithm + np.abs(difference) * np.exp(-logarithm)))
+
+
+NLL = {"Gaussian": gaussian_nll, "Laplace": laplace_nll}
+"""By the distribution whose spread a predictor of uncertainties tells (specs/mos-prediction.md, 12)."""
 
 
 def confidence_interval(

@@ -1,6 +1,8 @@
 """The stages of ``utils/BENCHMARKS/run_<set>_test.sh``, and of the scripts for all sets, from the folder of the recipe that was trained.
 
 -1 download    0 csv files    1 inference by the predictor    3 inference by neighbours (--np_inference_mode)
+
+Stages 2 (every domain index in turn) and 4 (SpeechLMScore) of SHEET are not here.
 """
 
 from __future__ import annotations
@@ -27,6 +29,12 @@ ALL = (
     *("bvcc", "somos", "bc19", "bc23", "svcc23", "singmos", "brspeechmos", "hablamos", "ttsds2"),
     *("nisqa", "tmhint-qi", "tmhint-qi-s", "tcd-voip", "vmc24_track3"),
 )
+ABSENT = {
+    2: "stage 2, inference with every domain index in turn, is not here: SHEET has given it up; stage 3 with "
+    "--np_inference_mode domain_id_knn_1 finds an index for each recording, --domain_idx N of stage 1 gives one for all",
+    4: "stage 4, SpeechLMScore, is not here: it needs a published k-means and language model of speech units, "
+    "which this toolkit does not read",
+}
 
 
 @program
@@ -62,6 +70,8 @@ def _stage(stage: int, recipe: Recipe, options: Mapping[str, str], average: bool
             _infer_all(recipe, options, check_mode(options["np_inference_mode"]))
         elif whole(options, "stop_stage") == 3:  # asked for, not merely passed on the way to stage 100
             raise UsageError("stage 3 needs --np_inference_mode naive_knn, domain_id_knn_1 or fusion")
+    elif stage in ABSENT and stage in (whole(options, "stage"), whole(options, "stop_stage")):  # likewise
+        raise UsageError(ABSENT[stage])
 
 
 def _db_root(recipe: Recipe, options: Mapping[str, str]) -> Path:

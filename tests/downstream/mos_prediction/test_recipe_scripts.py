@@ -240,6 +240,9 @@ MISTAKES = {
     ),
     "no such set": (["run_bvvc_test", "--stage", "0"], "unknown data set 'bvvc'; did you mean 'bvcc'"),
     "no mode": (["run_bvcc_test", "--stage", "3", "--stop_stage", "3"], "stage 3 needs --np_inference_mode"),
+    "every domain": (["run_bvcc_test", "--stage", "2", "--stop_stage", "2"], "^stage 2, inference with every domain index .*, is not here"),
+    "SpeechLMScore": (["run_somos_test", "--stage", "4"], "^stage 4, SpeechLMScore, is not here: it needs a published"),
+    "SpeechLMScore alone": (["run_nisqa_test", "--stage", "4", "--stop_stage", "4"], "^stage 4, SpeechLMScore, is not here"),
     "no such mode": (["run_all_bencmarks", "--np_inference_mode", "knn"], "unknown --np_inference_mode 'knn'; valid: .*naive_knn"),
     "no such option": (["get_all_bencmarks", "--db", "x"], "unknown option '--db'"),
 }
