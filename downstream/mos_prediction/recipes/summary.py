@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from statistics import mean, stdev
 
 from utility.errors import DataError
 from utility.metrics.mos import HIGHER_IS_BETTER, evaluate
@@ -60,8 +62,7 @@ def read_results(folder: str | Path) -> dict[str, dict[str, float | None]]:
     found = {path.parent.name: path for path in sorted(Path(folder).glob(f"*/{RESULTS}"))}
     if not found:
         raise DataError(f"{folder} has no results: no */{RESULTS} below it")
-    names = [name for name in ORDER if name in found] + [name for name in found if name not in ORDER]
-    return {name: metrics_of(found[name]) for name in names}
+    return {name: metrics_of(found[name]) for name in in_order(found)}
 
 
 def headline_key(name: str, measure: str = "SRCC", all_utt: bool = False) -> str:
@@ -110,8 +111,41 @@ def print_summary(folder: str | Path, all_utt: bool = False) -> None:
     headline = [own[headline_key(name, all_utt=all_utt)] for name, own in results.items()]
     defined = [value for value in headline if value is not None]
     if defined:
-        level = "utterances" if all_utt else "systems of synthetic sets, utterances of distorted ones"
-        print(f"headline: mean SRCC of {len(defined)} sets ({level}): {sum(defined) / len(defined):.3f}")
+        print(f"headline: mean SRCC of {len(defined)} sets ({_level(all_utt)}): {sum(defined) / len(defined):.3f}")
+
+
+def print_seeds(folders: Mapping[str, str | Path], all_utt: bool = False) -> None:
+    """Means and standard deviations over the trainings of a recipe that differ in their seed, and which of them lack which sets.
+
+    The deviation is that of a sample (divisor n - 1), and is left out of a single training. Only sets count that all trainings have.
+
+    Args:
+        folders: the results folder of each training, by its seed.
+        all_utt: the headline's level is the utterance's for synthetic speech too.
+
+    Raises:
+        DataError: a training has no results, or the trainings have no test set in common.
+    """
+    seeds = {seed: read_results(folder) for seed, folder in folders.items()}
+    found = list(dict.fromkeys(name for own in seeds.values() for name in own))
+    common = in_order(name for name in found if all(name in own for own in seeds.values()))
+    for seed, own in seeds.items():
+        if lacking := [name for name in in_order(found) if name not in own]:
+            print(f"seed {seed} lacks {', '.join(lacking)}", file=sys.stderr)
+    if not common:
+        raise DataError(f"the trainings with seeds {', '.join(seeds)} have no test set in common")
+    rows = [[name, *(_spread([own[name][key] for own in seeds.values()]) for key in SHOWN)] for name in common]
+    print(markdown(["test set", *(key.replace("_", " ") for key in SHOWN)], rows))
+    keys = {name: headline_key(name, all_utt=all_utt) for name in common}
+    headlines = [[own[name][key] for name, key in keys.items()] for own in seeds.values()]
+    means = [None if None in own else sum(own) / len(own) for own in headlines]
+    print(f"headline: mean SRCC of {len(common)} sets ({_level(all_utt)}) over {len(seeds)} seeds ({', '.join(seeds)}): {_spread(means)}")
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Test sets in MOS-Bench's order, others after them as they come."""
+    given = list(names)
+    return [name for name in ORDER if name in given] + [name for name in given if name not in ORDER]
 
 
 def print_comparison(folders: Mapping[str, str | Path], measure: str = "SRCC", all_utt: bool = False) -> None:
@@ -130,6 +164,17 @@ def print_comparison(folders: Mapping[str, str | Path], measure: str = "SRCC", a
 
 def _percent(value: float | None) -> str:
     return "undefined" if value is None else f"{100 * value:.1f} %"
+
+
+def _level(all_utt: bool) -> str:
+    return "utterances" if all_utt else "systems of synthetic sets, utterances of distorted ones"
+
+
+def _spread(values: Sequence[float | None]) -> str:
+    """The mean, with the standard deviation of several values; undefined if one of them is."""
+    if None in values:
+        return "undefined"
+    return f"{mean(values):.3f}" + (f" ± {stdev(values):.3f}" if len(values) > 1 else "")
 
 
 def _number(value: float | None) -> str:

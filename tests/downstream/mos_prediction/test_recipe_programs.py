@@ -12,7 +12,14 @@ import pytest
 import soundfile
 
 from downstream.mos_prediction.recipes.summary import best_scores, kinds, metrics_of, read_results
-from downstream.mos_prediction.utils import calculate_metrics, combine_datasets, inspect_csv, prettytable_results, subsample
+from downstream.mos_prediction.utils import (
+    calculate_metrics,
+    combine_datasets,
+    inspect_csv,
+    prettytable_results,
+    print_seeds_results,
+    subsample,
+)
 from tests.downstream.mos_prediction.layouts import rated_tones
 from utility.errors import DataError
 
@@ -115,6 +122,44 @@ def test_an_undefined_number_is_said(tmp_path, capsys):
     assert "undefined" in printed
     assert "headline" not in printed
     assert "nan" not in printed
+
+
+def test_the_table_over_seeds(tmp_path, capsys):
+    for seed, sets in (
+        (7, ("tmhintqi_test", "bvcc_test", "own")),
+        (30, ("bvcc_test", "tmhintqi_test")),
+        (100, ("tmhintqi_test", "bvcc_test")),
+    ):
+        for name in sets:
+            results(tmp_path / f"mine-{seed}/results/checkpoint-best", name, 0.5, seed)
+    (tmp_path / "mine-too-7").mkdir()
+    words = ["--tag", "mine", "--exp_root", str(tmp_path)]
+    assert print_seeds_results.main(words) == 0
+    captured = capsys.readouterr()
+    assert captured.err == "seed 30 lacks own\nseed 100 lacks own\n"
+    printed = captured.out.splitlines()
+    assert [line.split("|")[1].strip() for line in printed[2:4]] == ["bvcc_test", "tmhintqi_test"]
+    own = [read_results(tmp_path / f"mine-{seed}/results/checkpoint-best") for seed in (7, 30, 100)]
+    errors = [found["bvcc_test"]["utt_MSE"] for found in own]
+    assert printed[2].split("|")[2].strip() == f"{np.mean(errors):.3f} ± {np.std(errors, ddof=1):.3f}"
+    means = [(found["bvcc_test"]["sys_SRCC"] + found["tmhintqi_test"]["utt_SRCC"]) / 2 for found in own]
+    assert printed[4].endswith(f"over 3 seeds (7, 30, 100): {np.mean(means):.3f} ± {np.std(means, ddof=1):.3f}")
+    assert print_seeds_results.main([*words, "--seeds", "7"]) == 0
+    assert "±" not in capsys.readouterr().out
+    for more, message in (
+        (["--tag", "mina"], "did you mean 'mine'"),
+        (["--seeds", "8"], "the seeds 7, 30, 100"),
+        (["--results", "x"], "no results"),
+    ):
+        assert print_seeds_results.main([*words, *more]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_seeds_without_a_set_in_common(tmp_path, capsys):
+    for seed, name in ((1, "bvcc_test"), (2, "somos_test")):
+        results(tmp_path / f"mine-{seed}/results/checkpoint-best", name, 0.5)
+    assert print_seeds_results.main(["--tag", "mine", "--exp_root", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.endswith("the trainings with seeds 1, 2 have no test set in common\n")
 
 
 def test_kinds_are_those_of_the_benchmark():
