@@ -6,10 +6,10 @@
     python3 utility/extract_features.py baseline --files a.wav --feat_type mfcc      other options go to the upstream
 
 Each file becomes ``<name>.pt``, a list of one (frames, width) float tensor a layer, to be read with ``torch.load(path)``; a folder is
-walked and its sub-folders are kept. Files of any rate are resampled to the upstream's. Given again, the same command goes on where it was
-killed; ``extraction.json`` says what made the features, and another upstream, checkpoint or layer is refused in that folder. An audio file
-that cannot be used is named on stderr; the others are extracted, and the exit status is 2. Without ``--files`` the result is
-``<upstream>.pt`` with (2, frames, width) tensors, made anew each time.
+walked and its sub-folders are kept. Files of any rate are resampled to the upstream's, if it has one. Given again, the same command goes
+on where it was killed; ``extraction.json`` says what made the features, and another upstream, checkpoint or layer is refused in that
+folder. An audio file that cannot be used is named on stderr; the others are extracted, and the exit status is 2. Without ``--files`` the
+result is ``<upstream>.pt`` with (2, frames, width) tensors, made anew each time.
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ def run(args: argparse.Namespace, options: dict[str, Any]) -> int:
 
     device = resolve_device(args.device)
     targets = plan(args.files, args.output_dir) if args.files else {}
-    rate = registry.find(args.upstream).record.sample_rate
+    rate = registry.find(args.upstream).record.sample_rate or None
     upstream = registry.build(args.upstream, args.ckpt, args.model_config, args.refresh, **options).eval()
     if not args.files:
         return pseudo(args, upstream.to(device), device)

@@ -137,8 +137,9 @@ def extracted(wavs: Sequence[Path], source: Source) -> np.ndarray:
 
 
 def _offer(wav: Path, stem: Path) -> None:
-    """A link to a recording, or its beginning where it is longer than what predictors hear."""
-    if audio_info(wav).seconds <= SECONDS:
+    """A link to a recording, or what predictors hear of it where that is not the whole of it, or at another rate."""
+    info = audio_info(wav)
+    if info.sample_rate == SAMPLE_RATE and info.seconds <= SECONDS:
         stem.with_suffix(wav.suffix.lower() or ".wav").symlink_to(wav.resolve())
     else:
         soundfile.write(stem.with_suffix(".wav"), load(wav, SECONDS), SAMPLE_RATE, subtype="FLOAT")

@@ -31,6 +31,13 @@ def test_files_of_any_rate_become_lists_of_layers(recordings, tmp_path, capsys):
     assert torch.isfinite(long).all()
 
 
+def test_an_upstream_without_a_rate_hears_files_as_they_are(recordings, tmp_path):
+    words = ["--files", str(recordings), "--output_dir", str(tmp_path / "o"), "--device", "cpu"]
+    assert extract_features.main(["stft_mag", *words]) == 0
+    (short,), (long,) = (torch.load(tmp_path / "o" / name) for name in ("a.pt", "sub/b.pt"))
+    assert short.shape == long.shape
+
+
 def test_the_features_are_the_upstreams(recordings, tmp_path):
     from upstream import registry
 
