@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,10 +50,14 @@ class Predictions:
         return evaluate(self.systems, self.truth, self.answers)
 
     def likelihoods(self) -> dict[str, float]:
-        """The mean negative log likelihood of the scores by listeners, in nats, by distribution; {} without log variances."""
+        """The mean negative log likelihood of the scores by listeners, in nats, by distribution; {} without log variances.
+
+        It is not finite where an answer is not, or where a log variance is so low that its exponential is nothing.
+        """
         if self.log_variances is None:
             return {}
-        return {name: NLL[name](self.truth, self.answers, self.log_variances) for name in sorted(self.distributions)}
+        with np.errstate(over="ignore", invalid="ignore"):
+            return {name: NLL[name](self.truth, self.answers, self.log_variances) for name in sorted(self.distributions)}
 
 
 def write_report(folder: str | Path, predictions: Predictions, bootstrap: int = 0) -> dict[str, Score]:
@@ -72,7 +77,10 @@ def write_report(folder: str | Path, predictions: Predictions, bootstrap: int = 
     if predictions.log_variances is not None:
         lines.append(f"Mean log variance: {np.mean(predictions.log_variances):.3f}")
     likelihoods = predictions.likelihoods()
-    lines += [f"{name} negative log likelihood: {value:.3f}" for name, value in likelihoods.items()]
+    lines += [
+        f"{name} negative log likelihood: " + (f"{value:.3f}" if math.isfinite(value) else "undefined")
+        for name, value in likelihoods.items()
+    ]
     if bootstrap:
         intervals = confidence_interval(predictions.systems, predictions.truth, predictions.answers, bootstrap)
         lines += [
@@ -81,7 +89,8 @@ def write_report(folder: str | Path, predictions: Predictions, bootstrap: int = 
         ]
     (folder / "inference.log").write_text("\n".join(lines) + "\n", encoding="utf-8")
     print("\n".join(lines))
-    return scores_of(metrics) | {f"utt_{name}_NLL": Score(value, False, "nats") for name, value in likelihoods.items()}
+    own = {f"utt_{name}_NLL": Score(value, False, "nats") for name, value in likelihoods.items() if math.isfinite(value)}
+    return scores_of(metrics) | own
 
 
 def scores_of(metrics: Mapping[str, float | None]) -> dict[str, Score]:

@@ -33,6 +33,15 @@ def test_a_report_tells_it_after_the_loss(name, loss, tmp_path, capsys):
     assert not any("NLL" in key for key in certain)
 
 
+@pytest.mark.parametrize("answer", [float("nan"), float("inf"), 3.0])
+def test_what_is_not_finite_is_undefined(answer, tmp_path, capsys):
+    samples = [Rating(f"{i}.wav", "s", f"u{i}", 3.0, 2.0 + i) for i in range(2)]
+    scores = write_report(tmp_path, Predictions(samples, [answer, 2.0], [-1e4, 0.0], distributions={"Gaussian", "Laplace"}))
+    assert not any("NLL" in key for key in scores)
+    printed = capsys.readouterr().out
+    assert "Gaussian negative log likelihood: undefined\nLaplace negative log likelihood: undefined\n" in printed
+
+
 @pytest.mark.slow
 def test_inference_of_a_trained_predictor(tmp_path, server):
     train, dev = rated_tones(tmp_path, "train"), rated_tones(tmp_path, "dev", seed=1)
