@@ -55,6 +55,29 @@ class Vocabularies:
             references = self._texts([rating.reference for rating in ratings], device)
         return Conditions(listeners, domains, phonemes, references)
 
+    def check(self, ratings: Sequence[Rating], texts: Sequence[str], field: str) -> None:
+        """Finds before a training what :meth:`conditions` would refuse in the midst of it.
+
+        Args:
+            ratings: of a table.
+            texts: which of ``phoneme`` and ``reference`` the predictor reads.
+            field: the config field that names the table.
+
+        Raises:
+            DataError: a sample without data set or text, or with one that is unknown.
+        """
+        for rating in ratings:
+            if self.domains is not None and not 0 <= (-1 if rating.domain is None else rating.domain) < self.domains:
+                given = "has no domain_idx" if rating.domain is None else f"is of data set {rating.domain}"
+                raise DataError(f"{field}: the sample {rating.sample} {given}; this predictor needs one of 0 to {self.domains - 1}")
+            for column in texts:
+                text = getattr(rating, column)
+                if not text:
+                    raise DataError(f"{field}: the sample {rating.sample} has no {column}, which this predictor reads")
+                if unknown := sorted(set(text) - set(self.symbols)):
+                    where = f"{field}: the {column} of the sample {rating.sample}"
+                    raise DataError(f"{where} has {unknown[0]!r}, which is not among the symbols of the config")
+
     def _texts(self, texts: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
         unknown = sorted({symbol for text in texts for symbol in text} - set(self.symbols))
         if unknown:

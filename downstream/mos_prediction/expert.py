@@ -94,6 +94,11 @@ class DownstreamExpert(CorpusTask):
                 )
             domains = model.num_domains or 1 + max(rating.domain for rating in own)
         self.vocabularies = Vocabularies(listeners, domains, (model.symbols or "") if uses_text(kind, params) else "")
+        if uses_text(kind, params) and not model.symbols:
+            raise ConfigError("field 'symbols' is missing: the characters of the phonemes that this predictor reads", f"{SOURCE}.modelrc")
+        texts = ("phoneme", "reference") if params.get("use_reference", True) else ("phoneme",)
+        for split in dict.fromkeys((self.train_split, *self.evaluated)):
+            self.vocabularies.check(self.corpus_of(split), texts if self.vocabularies.symbols else (), f"{self.datarc_source}.{split}_csv")
         scores = [rating.score for rating in own]
         self.scale = (min(scores), max(scores))
         check_scale(kind, params, model.categorical_step, self.scale, f"{self.datarc_source}.train_csv")

@@ -54,7 +54,7 @@ def read_tables(paths: Sequence[str | Path], field: str = "") -> list[Rating]:
 
     Raises:
         DataError: a file is missing or damaged, lacks a column or has no row; a score is no number; a recording is missing or a sample has
-            several; all with the number of the line.
+            several, or several systems; all with the number of the line.
     """
     tables = [read_table(path, field) for path in paths]
     if len(tables) < 2:
@@ -68,13 +68,15 @@ def read_tables(paths: Sequence[str | Path], field: str = "") -> list[Rating]:
 
 def read_table(path: str | Path, field: str = "") -> list[Rating]:
     """The rows of one file, see :func:`read_tables`."""
-    name, found, places = naming(path, "table", field), [], {}
+    name, found, places, systems = naming(path, "table", field), [], {}, {}
     for line, row in rows_of(path, COLUMNS, "table", field, hint="stage 0 of a recipe makes it"):
         where = f"{name}, line {line}"
         rating = _rating(row, where)
         first, wav = places.setdefault(rating.sample, (line, rating.wav_path))
         if wav != rating.wav_path:
             raise DataError(f"{where}: the sample {rating.sample} is {rating.wav_path}, but {wav} in line {first}: ids must be unique")
+        if rating.system != (system := systems.setdefault(rating.sample, rating.system)):
+            raise DataError(f"{where}: the sample {rating.sample} is of the system {rating.system}, but of {system} in line {first}")
         if first == line and not Path(rating.wav_path).is_file():
             raise DataError(f"{where}: there is no recording {rating.wav_path}")
         found.append(rating)

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from utility.errors import DataError
@@ -62,6 +63,9 @@ def read_2016(root: str | Path, field: str) -> list[Rating]:
 
 def _number(text: str, where: str, column: str) -> float:
     try:
-        return float(text)
+        value = float(text)
     except ValueError:
-        raise DataError(f"{where}: the {column} {text!r} is no number") from None
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{where}: the {column} {text!r} is no number")
+    return value

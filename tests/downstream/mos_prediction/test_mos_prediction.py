@@ -44,6 +44,7 @@ def table(place: Path, *rows: str, header: str = "wav_path,score,system_id,sampl
         (["A.wav,3,s,u", "b.wav,3,s,v"], "line 3: there is no recording b.wav"),
         (["A.wav,3,s,u", "b.wav,3,s,u"], "line 3: the sample u is b.wav, but"),
         (["A.wav,3,,u"], "line 2 has no system_id"),
+        (["A.wav,3,s,u", "A.wav,3,t,u"], "line 3: the sample u is of the system t, but of s in line 2"),
         (["A.wav,3,5,s,u"], "line 2 has more values than the header has columns"),
         ([], "has no row beneath its header"),
     ],
