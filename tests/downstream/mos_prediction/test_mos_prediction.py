@@ -198,6 +198,12 @@ def test_stacking_is_as_recorded(golden, tmp_path):
         ensemble.read_stack(tmp_path / "none.pkl")
 
 
+def test_a_score_has_the_probability_of_its_class():
+    classes = torch.arange(17.0).expand(4, -1)
+    evidence = fusion.Evidence(*[torch.zeros(4)] * 3, classes, 0.25)
+    assert fusion._probability(evidence, torch.tensor([1.0, 2.1, 5.0, 9.0])).tolist() == [0, 4, 16, 16]
+
+
 def test_fusion_learns_whom_to_trust(tmp_path):
     """Neighbours that are near are right here, far ones are not; the predictor is right where these are far."""
     generator = torch.Generator().manual_seed(0)
