@@ -13,6 +13,7 @@ from downstream.mos_prediction import expert as task
 from downstream.mos_prediction import plots, reports, work
 from downstream.mos_prediction.dataset import Vocabularies
 from downstream.mos_prediction.expert import DownstreamExpert
+from downstream.mos_prediction.losses import Criterion
 from downstream.mos_prediction.models.conditioned import AlignNet
 from downstream.mos_prediction.models.mb_net import MBNet
 from downstream.mos_prediction.models.parts import Answer, Conditions, over_frames
@@ -206,7 +207,10 @@ def test_a_test_set_is_scored_by_samples_and_keeps_the_data_sets_that_it_names(m
     monkeypatch.setattr(reports, "draw_all", lambda *_: None)
     monkeypatch.setattr(work, "_features", lambda expert, context, samples: ((sample, []) for sample in samples))
     settings = SimpleNamespace(inference=Inference(csv=str(tmp_path / "set.csv"), domain_idx=5))
-    work.infer(SimpleNamespace(settings=settings, answer=answer), SimpleNamespace(results_dir=tmp_path / "results"))
+    work.infer(
+        SimpleNamespace(settings=settings, answer=answer, criterions={"mean_score_criterions": Criterion(None, "")}),
+        SimpleNamespace(results_dir=tmp_path / "results"),
+    )
     assert asked == [("u", 2.5, 0), ("v", 2.0, 5)]
     written = (tmp_path / "results/set/results.csv").read_text().splitlines()
     assert [line.split(",")[1:] for line in written[1:]] == [["s", "u", "2.5", "4.0"], ["t", "v", "2.0", "5.0"]]
