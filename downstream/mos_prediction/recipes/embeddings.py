@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+from tqdm import tqdm
 
 from utility.audio.io import audio_info
 from utility.errors import DataError, UsageError
@@ -117,7 +118,7 @@ def extracted(wavs: Sequence[Path], source: Source) -> np.ndarray:
     with tempfile.TemporaryDirectory(prefix="embeddings-") as place:
         heard, features = Path(place, "heard"), Path(place, "features")
         heard.mkdir()
-        for number, wav in enumerate(wavs):
+        for number, wav in enumerate(tqdm(wavs, desc="recordings", unit="file", disable=None)):
             _offer(wav, heard / f"{number:08d}")
         line = [*source.words(), "--files", str(heard), "--output_dir", str(features)]
         with subprocess.Popen(line, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"}) as process:
@@ -156,9 +157,19 @@ def _pooled(path: Path) -> np.ndarray:
 def _check_cache(cache: Path, store: Datastore, names: list[str], settings: dict[str, object] | None) -> None:
     if store.names != names:
         raise DataError(f"{cache} holds the embeddings of other samples; name another --embed_path or remove it")
-    described = _described(cache)
-    if settings is not None and described.is_file() and json.loads(described.read_text(encoding="utf-8")) != settings:
-        raise DataError(f"{cache} holds the embeddings of another upstream, layer or checkpoint; name another --embed_path or remove it")
+    if settings is not None and _settings_of(cache) != settings:
+        raise DataError(
+            f"{_described(cache)} does not say that {cache.name} is of this upstream, layer and checkpoint; "
+            "name another --embed_path or remove it"
+        )
+
+
+def _settings_of(cache: Path) -> object:
+    """What made the embeddings of a file; None if nothing says it."""
+    try:
+        return json.loads(_described(cache).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
 
 
 def _described(cache: Path) -> Path:

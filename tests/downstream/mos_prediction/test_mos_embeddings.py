@@ -73,7 +73,11 @@ def test_embeddings_are_kept_and_told_apart(tmp_path, monkeypatch, capsys):
         assert capsys.readouterr().out == first
     assert calls == [Source("fbank")]
     assert calculate_diversity.main([*words, "-u", "fbank", "--layer", "3"]) == 2
-    assert "of another upstream, layer or checkpoint" in capsys.readouterr().err
+    assert "kept.npz.json does not say that kept.npz is of this upstream, layer and checkpoint" in capsys.readouterr().err
+    for damage in (lambda path: path.write_text("{"), Path.unlink):
+        damage(tmp_path / "kept.npz.json")
+        assert calculate_diversity.main([*words, *options]) == 2
+        assert "kept.npz.json does not say" in capsys.readouterr().err
     other = rated_tones(tmp_path, "other", systems=2)
     assert calculate_diversity.main(["--csv", str(other), *words[2:], *options]) == 2
     assert "kept.npz holds the embeddings of other samples" in capsys.readouterr().err
