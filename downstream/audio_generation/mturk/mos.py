@@ -13,13 +13,14 @@ if __package__ in (None, ""):
 
 import argparse
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from downstream.audio_generation.mturk.opinion import GOLD, Answer, Mean, music, read_answers, speech, untrusted
-from utility.errors import DataError, UsageError, program
+from utility.errors import DataError, UsageError, did_you_mean, program
 from utility.experiment.texts import write_text
 
 
@@ -96,12 +97,21 @@ def main(argv: list[str] | None = None) -> int:
     args = parser.parse_args(argv)
     if args.per_class < 1:
         raise UsageError(f"--per_class must be at least 1, not {args.per_class}")
+    if twice := [path for path, count in Counter(path.resolve() for path in args.results).items() if count > 1]:
+        raise UsageError(f"{twice[0]} is given twice; its answers would count twice")
+    gold = limits(args.gold)
     answers = read_answers(args.results, args.batches)
     if not answers:
         raise DataError(f"there are no answers in {', '.join(map(str, args.results))}")
-    found = report(answers, limits(args.gold), args.per_class)
+    known = {answer.name for answer in answers if answer.method == "test"}
+    if unknown := sorted(gold.keys() - known) if args.gold else []:
+        raise UsageError(
+            f"--gold names {unknown[0]}, which nobody rated among the recordings of the method test{did_you_mean(unknown[0], known)}"
+        )
+    found = report(answers, gold, args.per_class)
     show(found)
     if args.output is not None:
+        args.output.parent.mkdir(parents=True, exist_ok=True)
         write_text(args.output, json.dumps(found, indent=1) + "\n")
     return 0
 

@@ -19,6 +19,7 @@ from downstream.audio_generation.expert import DownstreamExpert
 from downstream.audio_generation.generation.files import output_folder
 from downstream.audio_generation.generation.options import Options
 from downstream.audio_generation.generation.passes import Passes, fingerprint
+from downstream.audio_generation.likelihood import loss_of
 from downstream.audio_generation.param_groups import param_groups
 from downstream.audio_generation.quantise import Quantiser
 from downstream.audio_generation.settings import Settings
@@ -86,6 +87,9 @@ def test_training_goes_on_from_the_state_of_the_last_chunk(tmp_path, corpus):
     assert torch.equal(task("train", [], *batches[1][1:], records=records), going_on)
     anew = task("train", [], *batches[1][1:3], True, records=records)
     assert not torch.equal(anew, going_on)
+    with torch.no_grad():
+        total, count = loss_of(task.model(batches[1][1], None)[0], batches[1][2])
+    assert anew.item() == pytest.approx((total / count).item())
 
 
 def test_gradients_are_cut_on_both_sides(tmp_path, corpus):
@@ -129,6 +133,21 @@ def test_generated_files_are_sorted_and_say_how_likely_they_are(tmp_path, corpus
         assert row["entropy"] > 0
     assert scores["bits"].value == pytest.approx(-likelihoods.mean() / 64 / np.log(2))
     assert not list(stem.parent.glob(".unfinished*"))
+
+
+def test_steps_that_differ_from_the_whole_are_said(tmp_path, corpus, monkeypatch):
+    task = expert(tmp_path, corpus, generate={"n_samples": 1, "l_sample": 4, "test_model": True}).eval()
+    stepper = type(task.model).stepper
+
+    def late(self, batch, mode=None):
+        steps = stepper(self, batch, mode)
+        plain = steps.step
+        monkeypatch.setattr(steps, "step", lambda codes: plain(codes * 0), raising=False)
+        return steps
+
+    monkeypatch.setattr(type(task.model), "stepper", late)
+    with pytest.raises(ToolkitError, match=r"the steps differ from the forward pass by .* of the largest logit, more than 1e-03"):
+        generate(task, tmp_path)
 
 
 def samples_of(path: Path) -> np.ndarray:

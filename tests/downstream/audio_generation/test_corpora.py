@@ -145,6 +145,12 @@ def test_groups_go_chunk_by_chunk_and_each_process_has_its_own(ranks):
     assert ranks > 1 or whole <= set(seen)
 
 
+def test_fewer_groups_than_processes_are_shared():
+    """A process without a batch would leave the others waiting."""
+    batches = list(ChunkOrder([64, 128, 128], Chunking(64, 16, drop_tail=False), 3, shuffle=False, ranks=2))
+    assert batches == [[(0, 0), (1, 0), (2, 0)]] * 2 + [[(0, 1), (1, 1), (2, 1)]] * 2
+
+
 def test_a_chunk_behind_the_end_is_not_scored():
     chunking, frame = Chunking(64, 16, drop_tail=False), Framing(128, 15)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -71,6 +72,19 @@ def test_an_evaluation_scores_the_error_of_the_noise(tmp_path, corpus):
             task("val", [wav.unsqueeze(1) for wav in wavs], *others, records=records)
     assert sum(records["items"]) == 10
     assert np.average(records["error"], weights=records["items"]) == pytest.approx(1, abs=0.1)
+
+
+def test_the_smallest_error_of_the_first_split_is_the_best(tmp_path, corpus):
+    task = expert(tmp_path, corpus).eval()
+    logger = SimpleNamespace(add_scalar=lambda *_, **__: None)
+
+    def best(split: str, *errors: float) -> bool:
+        outcome = task.log_records(split, {"error": list(errors), "items": [3, 1][: len(errors)]}, logger, 1, [0], 1)
+        assert split == "train" or outcome.scores["loss"].value == np.average(errors, weights=[3, 1][: len(errors)])
+        return outcome.save_names == ["dev-best.ckpt"]
+
+    said = [best("val", 0.5), best("val", 0.25, 0.75), best("val", 0.6), best("test", 0.1), best("train", 0.1), best("val", 0.375)]
+    assert said == [True, True, False, False, False, False]
 
 
 def test_what_is_drawn_does_not_depend_on_the_batch(tmp_path, corpus):

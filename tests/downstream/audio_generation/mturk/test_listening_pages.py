@@ -197,7 +197,9 @@ def test_a_batch_from_end_to_end(server: RatingServer, condition: Path, capsys: 
     rows = list(csv.DictReader(results.read_text(encoding="utf-8").splitlines()))
     assert Counter(row["WorkerId"] for row in rows) == {"Ann O'Neil & Söhne": 4, "Ben": 4}
     assert {row["Input.recording_0_url"] for row in rows} == {hit.urls[0] for hit in read_hits(condition)}
-    assert mos.main([str(results), "--batches", str(condition), "--gold"]) == 0
+    written = condition.with_name("made") / "numbers.json"
+    assert mos.main([str(results), "--batches", str(condition), "--gold", "--output", str(written)]) == 0
+    assert json.loads(written.read_text())["quality"]["ours"][:2] == [3, 8]
     said = capsys.readouterr().out
     assert "ours: 3.00 ± 0.00 (8 answers)" in said
     assert "test: 4.00 ± 0.00 (8 answers)" in said
@@ -440,6 +442,10 @@ def test_results_that_are_none(condition: Path, tmp_path: Path, capsys: pytest.C
     said = refused(f"{head}W,http://x/hums/0/{uid}.wav,1,2\n")
     assert f"the interval of the quality of {method} needs at least 2 independent answers, not 1" in said
     assert "--gold takes FILE=QUALITY,MUSICALITY" in refused(head + f"W,http://x/hums/0/{uid}.wav,1,2\n", "--gold", "4.wav")
+    assert mos.main([str(tmp_path / "results.csv"), f"{tmp_path}/in/../results.csv", "--batches", str(condition)]) == 2
+    assert "results.csv is given twice" in capsys.readouterr().err
+    said = refused(head + f"W,http://x/hums/0/{uid}.wav,1,2\n", "--gold", "9.wav=2,2")
+    assert "--gold names 9.wav, which nobody rated" in said
     assert "there is no uids.txt" in refused(head, "--batches", str(tmp_path / "in"))
 
 
