@@ -6,6 +6,7 @@ import json
 import math
 import random
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -185,6 +186,20 @@ def test_draws_are_balanced(corpus: Path, tmp_path: Path):
     expert = make(tmp_path, {"path": str(corpus)}).train()
     assert type(expert.get_dataloader("train").sampler).__name__ == "WeightedRandomSampler"
     assert type(expert.get_dataloader("dev").sampler).__name__ == "SequentialSampler"
+
+
+def test_the_lowest_loss_on_dev_gives_a_checkpoint_of_its_own(tmp_path: Path):
+    expert = make(tmp_path)
+    logger = SimpleNamespace(add_scalar=lambda *_, **__: None)
+
+    def asked(split: str, loss: float, accuracy: float) -> list[str]:
+        records = {"loss": [loss], "acc": [accuracy], "filename": [], "predict": [], "truth": []}
+        return expert.log_records(split, records, logger, 1, [0], 1).save_names
+
+    assert asked("dev", 2.0, 0.5) == ["dev-best.ckpt", "dev-least-loss.ckpt"]
+    assert asked("test", 1.0, 0.9) == []
+    assert asked("dev", 1.5, 0.4) == ["dev-least-loss.ckpt"]
+    assert asked("dev", 1.5, 0.6) == ["dev-best.ckpt"]
 
 
 # ---- the network
