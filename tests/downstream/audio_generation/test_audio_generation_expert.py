@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,6 +21,7 @@ from downstream.audio_generation.generation.files import output_folder
 from downstream.audio_generation.generation.options import Options
 from downstream.audio_generation.generation.passes import Passes, fingerprint
 from downstream.audio_generation.likelihood import loss_of
+from downstream.audio_generation.models.build import build
 from downstream.audio_generation.param_groups import param_groups
 from downstream.audio_generation.quantise import Quantiser
 from downstream.audio_generation.settings import Settings
@@ -53,6 +55,51 @@ def test_shipped_configs_are_understood(path):
     assert settings.generate.l_sample == 16000
     assert (settings.tbptt is None) == ("samplernn" not in path.stem)
     assert settings.reading.quantization == ("linear" if "beethoven" in path.stem else "mu-law")
+
+
+# parameters, epochs, batch, learning rate, decay, patience of the plateau or None, samples of a part (audio-generation.md, 3 to 5)
+RECIPES = {
+    "sashimi-sc09": (4_751_072, 1000, 32, 0.001, 0.0, 20, 16000),
+    "sashimi-youtubemix": (4_751_072, 1000, 1, 0.004, 0.0, 20, 131072),
+    "sashimi-beethoven": (4_751_072, 1000, 1, 0.004, 0.0, 20, 128000),
+    "sashimi-sc09-unet": (6_820_512, None, 16, 0.001, 0.1, None, 16000),
+    "wavenet-sc09": (4_244_480, 200, 8, 0.001, 0.0, 5, 16000),
+    "wavenet-youtubemix": (4_244_480, 200, 1, 0.001, 0.0, 5, 131072),
+    "wavenet-beethoven": (4_244_480, 200, 1, 0.001, 0.0, 5, 128000),
+    "samplernn-sc09": (35_034_624, 200, 128, 0.001, 0.0, 20, 16000),
+    "samplernn-youtubemix": (35_034_624, 200, 128, 0.001, 0.0, 20, 131072),
+    "samplernn-beethoven": (35_034_624, 200, 128, 0.001, 0.0, 20, 128000),
+}
+
+
+@cache
+def parameters_of(modelrc: str) -> int:
+    return sum(p.numel() for p in build(json.loads(modelrc)).parameters())
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_shipped_configs_are_the_published_recipes(name):
+    made = yaml.safe_load((TASK / f"{name}.yaml").read_text())
+    parameters, epochs, batch, lr, decay, patience, sample_len = RECIPES[name]
+    settings, optimizer, scheduler = Settings.of(made["downstream_expert"]), made["optimizer"], made["scheduler"]
+    model = {field: value for field, value in settings.model.items() if field != "quantization"}
+    assert parameters_of(json.dumps(model, sort_keys=True)) == parameters
+    assert (optimizer["torch_optim_name"], optimizer["lr"], optimizer["weight_decay"]) == ("AdamW", lr, decay)
+    assert made["runner"].get("total_epochs") == epochs
+    assert (settings.reading.batch_size, settings.corpus.sample_len, settings.reading.bits) == (batch, sample_len, 8)
+    assert settings.corpus.drop_last == ("sc09" not in name)
+    assert settings.model.get("quantization", settings.reading.quantization) == settings.reading.quantization
+    if patience is None:
+        assert (scheduler["num_warmup_steps"], made["runner"]["total_steps"]) == (1000, 200_000)
+    else:
+        assert {field: scheduler[field] for field in ("split", "metric", "factor", "patience")} == {
+            "split": "val",
+            "metric": "loss",
+            "factor": 0.2,
+            "patience": patience,
+        }
+    if "samplernn" in name:
+        assert (settings.tbptt.chunk_len, settings.tbptt.overlap_len, settings.tbptt.drop_tail, settings.clip_value) == (1024, 32, True, 1)
 
 
 def test_the_default_config_is_that_of_the_published_model():
