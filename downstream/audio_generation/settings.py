@@ -86,7 +86,10 @@ class Settings:
         rest = {name: config[name] for name in ("ema", "clip_value") if name in config}
         check_options(cls, rest, source=SOURCE)
         corpus, reading = _data(config["datarc"])
-        return cls(corpus, reading, config["modelrc"], Options.of(config.get("generate")), _chunking(config.get("tbptt"), corpus), **rest)
+        generate, longest = Options.of(config.get("generate")), corpus.sample_len + 1
+        if generate.l_prefix > longest:
+            raise ConfigError(f"l_prefix must be at most datarc.sample_len + 1, {longest}, not {generate.l_prefix}", f"{SOURCE}.generate")
+        return cls(corpus, reading, config["modelrc"], generate, _chunking(config.get("tbptt"), corpus), **rest)
 
     @property
     def quantiser(self) -> Quantiser:
@@ -100,7 +103,10 @@ def _data(section: Mapping[str, Any]) -> tuple[Corpus, Reading]:
     reading = {name: value for name, value in section.items() if name not in OF_CORPUS}
     made = made_of(Reading, reading, source=source)
     check_name(f"quantization in {source}.quantization", made.quantization, KINDS)
-    return Corpus.of({name: value for name, value in section.items() if name in OF_CORPUS}, source), made
+    corpus = Corpus.of({name: value for name, value in section.items() if name in OF_CORPUS}, source)
+    if (made.context_len or 0) >= corpus.sample_len:
+        raise ConfigError(f"context_len must be below sample_len, {corpus.sample_len}, not {made.context_len}: nothing is scored", source)
+    return corpus, made
 
 
 def _chunking(section: Mapping[str, Any] | None, corpus: Corpus) -> Chunking | None:

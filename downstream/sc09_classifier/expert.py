@@ -173,4 +173,4 @@ class DownstreamExpert(UtteranceClassifier):
             lambda files, title: classify(self.model, self.features, files, options.batch_size, workers, title),
             lambda files: digest_of(self.model, self.features, files),
         )
-        return Outcome(scores=work.run(), variant=options.name)
+        return Outcome(scores=work.run(), variant=options.title)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from .outputs import Cache
 log = logging.getLogger(__name__)
 
 PROBABILITIES = "resnext-probs.npy"  # what prepare_sc09.py of the listening tests reads, with the folder's name before it
+_NAME = re.compile(r"[\w-][\w.-]*")
 _CLASS_FOLDERS = ("train", "test")
 
 Classify = Callable[[Sequence[Path], str], Outputs]
@@ -33,13 +35,15 @@ class SampleOptions:
     Args:
         dir: the folder of generated recordings, in the natural order of their names; None: the corpus is measured against itself. A folder
             called ``train`` or ``test`` has one folder for each digit.
+        name: what the scores and probabilities are called; None: the last part of ``dir``.
         threshold: the recordings are sorted by likelihood, the lowest first: choose on one half which part to keep, measure on the other.
-        save_probs: write ``<folder>-resnext-probs.npy`` into the cache.
+        save_probs: write ``<name>-resnext-probs.npy`` into the cache.
         cache_dir: where outputs are kept; ``cache`` in the experiment's folder by default.
         batch_size: of the classification.
     """
 
     dir: str | None = None
+    name: str | None = None
     threshold: bool = False
     save_probs: bool = False
     cache_dir: str | None = None
@@ -53,14 +57,16 @@ class SampleOptions:
             ConfigError: fields that do not exist or are impossible.
         """
         options = made_of(cls, section or {}, source=source)
-        if options.dir is None and (options.threshold or options.save_probs):
-            raise ConfigError("threshold and save_probs go with a dir", source)
+        if options.dir is None and (options.threshold or options.save_probs or options.name):
+            raise ConfigError("name, threshold and save_probs go with a dir", source)
+        if options.name is not None and not _NAME.fullmatch(options.name):
+            raise ConfigError(f"name is part of a file's name, letters, digits, dots and dashes, not {options.name!r}", source)
         return options
 
     @property
-    def name(self) -> str:
-        """The last part of the folder's path; empty without one."""
-        return Path(self.dir).absolute().name if self.dir is not None else ""
+    def title(self) -> str:
+        """What scores and probabilities are called; empty without a folder."""
+        return self.name or (Path(self.dir).absolute().name if self.dir is not None else "")
 
 
 class SampleMetrics:
@@ -133,7 +139,7 @@ class SampleMetrics:
         files = sample_files(folder)
         outputs = self.classify(files, folder.name)
         if self.options.save_probs:
-            path = write_array(self.cache.folder / f"{self.options.name}-{PROBABILITIES}", outputs.probabilities)
+            path = write_array(self.cache.folder / f"{self.options.title}-{PROBABILITIES}", outputs.probabilities)
             log.warning("the probabilities of %d recordings are in %s", len(files), path)
         return outputs
 

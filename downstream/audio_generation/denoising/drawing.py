@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from utility.audio.io import find_audio, load_audio, save_audio
-from utility.errors import DataError
+from utility.errors import DataError, of_files
 
 from ..generation.files import Naming, remove_others
 from ..generation.passes import Passes, fingerprint, in_passes
@@ -97,7 +97,12 @@ class Drawer:
         with self._bar(len(targets)) as bar:
             for stream, (place, file) in enumerate(targets.items()):
                 wav, streams = torch.from_numpy(load_audio(file, self.sample_rate)), range(stream, stream + 1)
-                (drawn,) = self._found(passes, streams, bar, lambda wav=wav, streams=streams: self._spoken(wav, streams, bar), wav.numpy())
+                try:
+                    (drawn,) = self._found(
+                        passes, streams, bar, lambda wav=wav, streams=streams: self._spoken(wav, streams, bar), wav.numpy()
+                    )
+                except DataError as error:
+                    raise of_files(error, file) from error
                 paths.append(self._save(place, drawn))
         passes.clear()
         return paths

@@ -112,18 +112,24 @@ class DenoisingExpert(DownstreamExpert):
         """Draws waveforms, or speaks recordings again.
 
         Raises:
-            ConfigError: a vocoder is not told what to speak.
+            ConfigError: a vocoder is not told what to speak, or by something that is not there.
         """
         settings, options = self.settings, self.settings.generate
         seed = context.seed if options.seed is None else options.seed
         drawer = Drawer(self.judged(), settings.noise.drawn, options, settings.mel, self.sample_rate, context.device, seed)
         with output_folder(options.save_dir, context.results_dir) as folder:
-            if self.model.hop and options.mel_from is None:
-                where = f"{SOURCE}.generate"
-                raise ConfigError("mel_from must name a recording or a folder of them: this network speaks spectrograms", where)
             if self.model.hop:
-                paths = drawer.speak(folder, Path(options.mel_from))
+                paths = drawer.speak(folder, _named(options.mel_from))
             else:
                 length = options.l_sample or settings.corpus.sample_len
                 paths = drawer.draw(folder, Naming(settings.corpus.name, "diffwave", length / self.sample_rate), length)
         return {"recordings": Score(len(paths), True, "count")}
+
+
+def _named(mel_from: str | None) -> Path:
+    """What a vocoder is to speak."""
+    if mel_from is None:
+        raise ConfigError("mel_from must name a recording or a folder of them: this network speaks spectrograms", f"{SOURCE}.generate")
+    if not (source := Path(mel_from)).exists():
+        raise ConfigError(f"mel_from: there is no {source}", f"{SOURCE}.generate")
+    return source

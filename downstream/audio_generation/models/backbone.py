@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from utility.errors import ConfigError
-from utility.training.fields import check_fields, check_options, keywords_of
+from utility.training.fields import Count, Part, check_fields, check_options, keywords_of
 
-from .s4_layer import S4Block, kernel_fields
+from .s4_layer import S4Block, check_layer, kernel_fields
 from .sashimi_blocks import DownPool, FeedForward, Norm, NormedLinear, ResidualBlock, UpPool, set_decay, widths
 from .sashimi_body import SashimiBody, check_shape
 
@@ -54,12 +54,12 @@ class SashimiBackbone(SashimiBody):
 
     def __init__(
         self,
-        d_model: int = 64,
-        n_layers: int = 8,
-        pool: Sequence[int] = (4, 4),
-        expand: int = 2,
-        ff: int = 2,
-        dropout: float = 0.0,
+        d_model: Count = 64,
+        n_layers: Count = 8,
+        pool: Sequence[Count] = (4, 4),
+        expand: Count = 2,
+        ff: Count = 2,
+        dropout: Part = 0.0,
         layer: Mapping[str, Any] | None = None,
     ):
         super().__init__()
@@ -115,7 +115,7 @@ class UnetBackbone(SashimiBackbone):
     unet = True
     pool_linear = nn.Linear
 
-    def __init__(self, cff: int = 2, **fields: Any):
+    def __init__(self, cff: Count = 2, **fields: Any):
         self._cff = cff
         super().__init__(**fields)
 
@@ -130,7 +130,7 @@ def layer_fields(given: Mapping[str, Any], source: str = "layer") -> dict[str, A
     """The arguments of ``S4Block`` that a layer's config stands for.
 
     Raises:
-        ConfigError: unknown fields, all of them.
+        ConfigError: unknown or impossible fields, all of them.
     """
     name = given.get("_name_", "s4")
     if name not in LAYER_NAMES:
@@ -138,6 +138,7 @@ def layer_fields(given: Mapping[str, Any], source: str = "layer") -> dict[str, A
     fields = {**LAYER, **({"mode": "diag"} if name == "s4d" else {}), **{key: value for key, value in given.items() if key != "_name_"}}
     own = keywords_of(S4Block, besides=("d_model", "fields", "transposed"))
     check_fields(fields, own | kernel_fields(fields.get("mode", "dplr")), source=source)
+    check_layer(fields, source=source)
     return fields
 
 
@@ -151,6 +152,7 @@ def backbone_of(name: str, fields: Mapping[str, Any], source: str) -> SashimiBac
     if fixed:
         raise ConfigError(fixed, where)
     own = {key: value for key, value in fields.items() if key not in FIXED}
-    check_options(SashimiBackbone, own, source=where)
+    for one in (SashimiBackbone, kind):
+        check_options(one, own, source=where)
     layer_fields(own.get("layer") or {}, f"{source}.layer")
     return kind(**own)

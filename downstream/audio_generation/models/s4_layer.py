@@ -14,13 +14,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from utility.errors import ConfigError, UnknownNameError
-from utility.training.fields import check_fields, check_name, keywords_of
+from utility.training.fields import Count, Part, check_fields, check_name, check_options, keywords_of
 
 from .recomputed import recomputed
 from .recurrence import Step
 from .s4_kernel import S4Kernel
 from .s4d_kernel import MinimalS4dKernel, S4dKernel
-from .ssm_kernel import OPTIONS, SsmKernel
+from .ssm_kernel import OPTIONS, SsmKernel, check_bounds
 
 MODES = {"dplr": S4Kernel, "nplr": S4Kernel, "s4": S4Kernel, "diag": S4dKernel, "s4d": S4dKernel}
 ACTIVATIONS: dict[str | None, Callable[[Tensor], Tensor]] = {
@@ -56,6 +56,17 @@ def kernel_fields(mode: str) -> set[str]:
     """
     check_name("mode of an S4 layer", mode, MODES)
     return {*keywords_of(MODES[mode], besides=("d_model",)), *keywords_of(SsmKernel, besides=("d_model", "options")), *OPTIONS}
+
+
+def check_layer(fields: Mapping[str, Any], *, source: str) -> None:
+    """Refuses values that no layer and no kernel can have; names are left to ``kernel_fields``.
+
+    Raises:
+        ConfigError: there is at least one fault.
+    """
+    for kind in (S4Block, SsmKernel, MODES[fields.get("mode", "dplr")]):
+        check_options(kind, fields, source=source)
+    check_bounds(**{name: fields[name] for name in ("dt_min", "dt_max") if name in fields}, source=source)
 
 
 def kernel_of(mode: str, d_model: int, fields: Mapping[str, Any]) -> SsmKernel:
@@ -175,12 +186,12 @@ class S4Block(nn.Module):
     def __init__(
         self,
         d_model: int,
-        channels: int = 1,
+        channels: Count = 1,
         bidirectional: bool = False,
         activation: str | None = "gelu",
         mult_act: str | None = None,
         final_act: str | None = "glu",
-        dropout: float = 0.0,
+        dropout: Part = 0.0,
         transposed: bool = True,
         mode: str = "dplr",
         **fields: Any,

@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from utility.training.fields import check_fields, check_options, keywords_of
+from utility.training.fields import Count, Part, check_fields, check_options, keywords_of
 
-from .s4_layer import S4Block, kernel_fields
+from .s4_layer import S4Block, check_layer, kernel_fields
 from .sashimi_blocks import DownPool, FeedForward, Pointwise, ResidualBlock, UpPool, widths
 from .sashimi_body import SashimiBody, check_shape
 
@@ -47,14 +47,14 @@ class Sashimi(SashimiBody):
 
     def __init__(
         self,
-        d_model: int = 64,
-        n_layers: int = 8,
-        pool: Sequence[int] = (4, 4),
-        expand: int = 2,
-        ff: int = 2,
+        d_model: Count = 64,
+        n_layers: Count = 8,
+        pool: Sequence[Count] = (4, 4),
+        expand: Count = 2,
+        ff: Count = 2,
         bidirectional: bool = False,
         unet: bool = False,
-        dropout: float = 0.0,
+        dropout: Part = 0.0,
         **s4_args: Any,
     ):
         super().__init__()
@@ -126,4 +126,5 @@ def backbone_of(name: str, fields: Mapping[str, Any], source: str) -> SashimiSta
     own = keywords_of(Sashimi) | keywords_of(S4Block, besides=("d_model", "transposed"))
     check_fields(fields, own | kernel_fields(fields.get("mode", "dplr")), source=where)
     check_options(Sashimi, fields, source=where)
+    check_layer(fields, source=where)
     return SashimiStandalone(**fields)

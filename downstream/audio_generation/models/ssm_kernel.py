@@ -14,9 +14,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from utility.errors import ConfigError, UnknownNameError
+from utility.training.fields import Count, NotNegative
 
 from .hippo import initial
 
+DT_MIN, DT_MAX = 0.001, 0.1
 FLOOR = 1e-4  # least argument of an inverse transform, least rate of decay under "relu"
 
 
@@ -52,6 +54,16 @@ def inv_dt(uniform: Tensor, dt_min: float, dt_max: float, name: str) -> Tensor:
     return log_dt if name == "exp" else transform(name, "dt_transform")[1](log_dt.exp())
 
 
+def check_bounds(dt_min: float = DT_MIN, dt_max: float = DT_MAX, *, source: str = "config") -> None:
+    """Refuses bounds of Δ that are none.
+
+    Raises:
+        ConfigError: they are not above 0, or the wrong way round.
+    """
+    if not 0 < dt_min <= dt_max < math.inf:
+        raise ConfigError(f"dt_min is {dt_min} and dt_max {dt_max}: they must be above 0, the first at most the second", source)
+
+
 class SsmKernel(nn.Module):
     """The tensors of a kernel.
 
@@ -79,26 +91,27 @@ class SsmKernel(nn.Module):
     def __init__(
         self,
         d_model: int,
-        d_state: int = 64,
-        channels: int = 1,
+        d_state: Count = 64,
+        channels: Count = 1,
         init: str = "legs",
-        rank: int = 1,
-        n_ssm: int | None = None,
-        dt_min: float = 0.001,
-        dt_max: float = 0.1,
+        rank: Count = 1,
+        n_ssm: Count | None = None,
+        dt_min: float = DT_MIN,
+        dt_max: float = DT_MAX,
         dt_tie: bool = True,
         dt_transform: str = "exp",
         real_transform: str = "exp",
         imag_transform: str = "none",
-        lr: float | Mapping[str, float | None] | None = None,
-        wd: float | Mapping[str, float | None] | None = 0.0,
-        l_max: int | None = None,
+        lr: NotNegative | Mapping[str, float | None] | None = None,
+        wd: NotNegative | Mapping[str, float | None] | None = 0.0,
+        l_max: Count | None = None,
         options: Mapping[str, Any] | None = None,
     ):
         super().__init__()
         copies = d_model if n_ssm is None else n_ssm
         if copies < 1 or d_model % copies:
             raise ConfigError(f"n_ssm is {copies}: it must divide the {d_model} features of a layer")
+        check_bounds(dt_min, dt_max)
         self.d_model, self.d_state, self.channels, self.rank, self.l_max = d_model, d_state, channels, rank, l_max
         self.to_dt = transform(dt_transform, "dt_transform")[0]
         self.to_real, from_real = transform(real_transform, "real_transform")
@@ -117,6 +130,8 @@ class SsmKernel(nn.Module):
     def _own(self, name: str, value: Tensor, group: str, lr: Any, wd: Any) -> None:
         """Registers a tensor with its own learning rate and decay."""
         rate, decay = (setting.get(group) if isinstance(setting, Mapping) else setting for setting in (lr, wd))
+        if min(rate or 0.0, decay or 0.0) < 0:
+            raise ConfigError(f"the learning rate of {group} is {rate}, its decay {decay}: neither may be below 0")
         if rate == 0.0:
             self.register_buffer(name, value.clone())
             return

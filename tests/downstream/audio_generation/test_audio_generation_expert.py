@@ -337,6 +337,16 @@ def test_parameters_get_the_settings_that_they_ask_for():
     [
         ({"tbptt": CHUNKS | {"overlap_len": 32}}, ConfigError, "overlap_len must be 16"),
         ({"tbptt": CHUNKS | {"chunk_len": 99999}}, ConfigError, "chunk_len must be at most"),
+        (
+            {"datarc": {"_name_": "sc09", "path": "x", "sample_len": 64, "context_len": 64}},
+            ConfigError,
+            "context_len must be below sample_len, 64",
+        ),
+        (
+            {"datarc": {"_name_": "sc09", "path": "x", "sample_len": 64}, "generate": {"l_prefix": 66}},
+            ConfigError,
+            "l_prefix must be at most datarc.sample_len",
+        ),
         ({"generate": {"n_sample": 3}}, ConfigError, "did you mean 'n_samples'"),
         ({"generate": {"l_sample": 8, "l_prefix": 9}}, ConfigError, "l_prefix must be at most l_sample"),
         ({"generate": {"n_reps": 2}}, ConfigError, "n_reps needs l_prefix"),

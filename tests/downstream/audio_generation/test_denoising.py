@@ -228,6 +228,14 @@ def test_wrong_settings(tmp_path, corpus, sections, error, sentence):
 def test_a_vocoder_that_is_not_told_what_to_speak(tmp_path, corpus):
     with pytest.raises(ConfigError, match="mel_from must name"):
         generate(expert(tmp_path, corpus, **VOCODER), tmp_path)
+    with pytest.raises(ConfigError, match=r"mel_from: there is no .*nowhere"):
+        generate(expert(tmp_path, corpus, **VOCODER, generate={"mel_from": str(tmp_path / "nowhere")}), tmp_path)
+
+
+def test_a_recording_too_short_to_be_spoken_is_named(tmp_path, corpus):
+    soundfile.write(tmp_path / "short.wav", tone(4, 1), RATE)
+    with pytest.raises(DataError, match=r"short\.wav: .* samples are too few for a mel spectrogram"):
+        generate(expert(tmp_path, corpus, **VOCODER, generate={"mel_from": str(tmp_path / "short.wav")}), tmp_path)
 
 
 def test_a_name_that_is_nearly_right():

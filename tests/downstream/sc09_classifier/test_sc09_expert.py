@@ -74,6 +74,8 @@ def test_corpora_that_are_none(corpus: Path, tmp_path: Path):
         ({"modelrc": {"width": 4}}, ConfigError, "unknown field 'width'; did you mean 'base_width'"),
         ({"samples": {"dirs": "x"}}, ConfigError, "unknown field 'dirs'; did you mean 'dir'"),
         ({"samples": {"threshold": True}}, ConfigError, "threshold and save_probs go with a dir"),
+        ({"samples": {"name": "mine"}}, ConfigError, "go with a dir"),
+        ({"samples": {"dir": "x", "name": "../mine"}}, ConfigError, "name is part of a file's name"),
         ({"upstream": (80, 160)}, UsageError, "-u waveform"),
         ({"upstream_trainable": True}, UsageError, "without -f"),
     ],

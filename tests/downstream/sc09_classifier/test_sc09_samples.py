@@ -85,6 +85,7 @@ def test_a_folder_equals_its_numbers(corpus: Path, cache: str, generated: Path, 
     samples = classify(expert.model, expert.features, sample_files(generated), 7)
     assert values(outcome) == pytest.approx(measure(training, samples), rel=1e-4)
     assert outcome.variant == "40-mine"
+    assert run(make(tmp_path, corpus, dir=str(generated), name="other", cache_dir=cache)).variant == "other"
     np.testing.assert_allclose(np.load(Path(cache) / "40-mine-resnext-probs.npy"), samples.probabilities, atol=1e-6)
     assert [path.name for path in sample_files(generated)][8:11] == ["gen_9.wav", "gen_10.wav", "gen_11.wav"]
 
