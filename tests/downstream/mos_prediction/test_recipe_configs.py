@@ -40,3 +40,10 @@ def test_it_builds(path: Path):
 def test_every_config_is_a_recipes():
     linked = {path.resolve().relative_to(CONF) for path in EGS.glob("*/conf/*.yaml")}
     assert linked == {*CONFIGS, Path("stacking_ridge.yaml")}
+
+
+def test_ldnet_has_as_many_parameters_as_recorded():
+    """Of BVCC's recipe, with its 288 listeners, the mean one among them (golden/mos/manifest.json, ldnet_ml_published_config)."""
+    settings = Settings.of(translated(load_config(EGS / "bvcc/conf/ldnet-ml.yaml"))["downstream_expert"])
+    model = build_predictor(settings.model.model_type, settings.model.params, WIDTHS["stft_mag"], 288, None, "ldnet-ml")
+    assert sum(weight.numel() for weight in model.parameters()) == 956_929
