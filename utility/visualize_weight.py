@@ -39,11 +39,9 @@ def draw(weights: list[float], title: str, path: Path) -> None:
     Raises:
         DataError: ``path`` cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    from utility.experiment.figures import new_figure
 
-    figure = Figure(figsize=(max(6.4, 0.4 * len(weights)), 4.8), layout="constrained")
-    FigureCanvasAgg(figure)  # no display is needed
+    figure = new_figure(figsize=(max(6.4, 0.4 * len(weights)), 4.8), layout="constrained")
     axes = figure.add_subplot()
     bars = axes.bar(range(1, len(weights) + 1), weights)
     axes.bar_label(bars, labels=[f"{weight:.2f}" for weight in weights], fontsize=8)

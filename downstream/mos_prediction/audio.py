@@ -9,10 +9,11 @@ import numpy as np
 from utility.audio.io import load_audio
 
 SAMPLE_RATE = 16000
+HEARD = 10.0  # seconds of a recording, unless a config says otherwise
 LEAST = 1040  # samples; shorter recordings would give an SSL encoder less than a frame or two
 
 
-def load(path: str | Path, seconds: float | None = 10.0) -> np.ndarray:
+def load(path: str | Path, seconds: float | None = HEARD) -> np.ndarray:
     """(n,) float32 at 16 kHz, of any rate and number of channels.
 
     Args:
@@ -24,7 +25,7 @@ def load(path: str | Path, seconds: float | None = 10.0) -> np.ndarray:
     return within_limits(load_audio(path, SAMPLE_RATE), seconds)
 
 
-def within_limits(wav: np.ndarray, seconds: float | None = 10.0) -> np.ndarray:
+def within_limits(wav: np.ndarray, seconds: float | None = HEARD) -> np.ndarray:
     """A waveform at 16 kHz as :func:`load` gives it: (n,) float32, its beginning, with silence around what is very short."""
     wav = wav if seconds is None else wav[: round(seconds * SAMPLE_RATE)]
     side = max(0, LEAST - len(wav)) // 2

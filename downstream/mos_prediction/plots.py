@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from utility.experiment.figures import new_figure
 from utility.metrics.mos import by_system, evaluate
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 SCALE = (1, 5)
+STYLE = "seaborn-v0_8-deep"
 
 
 def draw_all(folder: str | Path, systems: Sequence[str], truth: Sequence[float], predicted: Sequence[float]) -> None:
@@ -42,7 +48,7 @@ def _range(truth: Sequence[float], predicted: Sequence[float]) -> tuple[float, f
 
 
 def _distribution(path: Path, truth: np.ndarray, predicted: np.ndarray) -> None:
-    with _figure(path) as axes:
+    with Picture(path) as axes:
         axes.hist([truth, predicted], bins=np.linspace(*_range(truth, predicted), 40), label=["true_mos", "predict_mos"])
         axes.margins(y=0.25)  # room for the legend
         axes.legend(loc="upper right")
@@ -53,7 +59,7 @@ def _distribution(path: Path, truth: np.ndarray, predicted: np.ndarray) -> None:
 
 def _scatter(path: Path, truth: np.ndarray, predicted: np.ndarray, title: str, opacity: float) -> None:
     ends = _range(truth, predicted)
-    with _figure(path) as axes:
+    with Picture(path) as axes:
         axes.scatter(truth, predicted, s=15, color="b", alpha=opacity, clip_on=False)
         axes.plot(ends, ends, linestyle="--", color="0.3")
         axes.set_xlim(ends)
@@ -63,22 +69,26 @@ def _scatter(path: Path, truth: np.ndarray, predicted: np.ndarray, title: str, o
         axes.set_title(title, fontsize="medium")
 
 
-class _figure:  # noqa: N801 - used as a statement
-    """A picture that is written at the end; matplotlib is imported only here."""
+class Picture:
+    """Axes of a picture that is written when they are left without an error; matplotlib is imported only here.
 
-    def __init__(self, path: Path):
-        self.path = path
+    Args:
+        path: the PNG; its folder is made.
+        style: one of matplotlib's.
+        options: of the figure.
+    """
 
-    def __enter__(self):
+    def __init__(self, path: str | Path, style: str = STYLE, **options: Any):
+        self.path, self.style, self.options = Path(path), style, options
+
+    def __enter__(self) -> Axes:
         import matplotlib.style
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
 
-        with matplotlib.style.context("seaborn-v0_8-deep"):
-            self.figure = Figure()
-            FigureCanvasAgg(self.figure)
+        with matplotlib.style.context(self.style):
+            self.figure = new_figure(**self.options)
             return self.figure.add_subplot()
 
-    def __exit__(self, kind, *_) -> None:
+    def __exit__(self, kind: object, *_: object) -> None:
         if kind is None:
-            self.figure.savefig(self.path, dpi=150)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.figure.savefig(self.path, dpi=150, format="png")

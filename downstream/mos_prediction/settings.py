@@ -12,6 +12,7 @@ from utility.errors import ConfigError, UnknownNameError
 from utility.metrics.mos import KEYS
 from utility.training.fields import Count, CountFromZero, NotNegative, check_fields, check_lists, check_options, check_sections
 
+from .audio import HEARD
 from .dataset import PADDINGS
 from .neighbours import SEARCHES, WEIGHTINGS, K
 from .ranking import ORDERS
@@ -43,7 +44,7 @@ class Data:
     wav_only: bool = True
     mean_listener: bool = True
     padding_mode: str = "repetitive"
-    max_seconds: float | None = 10.0
+    max_seconds: float | None = HEARD
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from utility.experiment.figures import new_figure
 from utility.experiment.texts import write_text
 
 COLUMNS = ("train_loss", "val_mse", "pesq", "stoi", "snr", "si-snr")
@@ -107,11 +108,7 @@ _PANELS = (
 
 def draw(rows: Sequence[Mapping[str, float | None]], path: Path) -> None:
     """The curves of all columns over the evaluations."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here, because it takes a second to import
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(12, 15))
-    FigureCanvasAgg(figure)
+    figure = new_figure(figsize=(12, 15))
     grid = figure.add_gridspec(3, 2)
     for number, (columns, title) in enumerate(_PANELS):
         axes = figure.add_subplot(grid[2, :] if number == len(_PANELS) - 1 else grid[number // 2, number % 2])

@@ -8,6 +8,8 @@ import numpy as np
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
+from utility.experiment.figures import new_figure
+
 RANGE_DB = 80.0
 WINDOW_S, HOP_S = 0.032, 0.008
 
@@ -20,13 +22,9 @@ def draw_before_and_after(before: np.ndarray, after: np.ndarray, rate: int, path
         rate: in Hz.
         path: the PNG to write.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here, because it takes a second to import
-    from matplotlib.figure import Figure
-
     powers = [decibels(wave, rate) for wave in (before, after)]
     top = max(float(power.max()) for power in powers)
-    figure = Figure(figsize=(12, 8))
-    FigureCanvasAgg(figure)
+    figure = new_figure(figsize=(12, 8))
     extent = (0, len(before) / rate, 0, rate / 2000)
     for axes, power, title in zip(figure.subplots(2, 1, sharex=True), powers, ("before", "after"), strict=True):
         image = axes.imshow(power - top, aspect="auto", origin="lower", extent=extent, vmin=-RANGE_DB, vmax=0, cmap="magma")

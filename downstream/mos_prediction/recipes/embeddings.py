@@ -20,14 +20,13 @@ from utility.audio.io import audio_info
 from utility.errors import DataError, UsageError
 from utility.experiment.texts import write_text
 
-from ..audio import SAMPLE_RATE, load
+from ..audio import HEARD, SAMPLE_RATE, load
 from ..datastore import read_datastore, write_datastore
 from ..neighbours import Datastore
 from ..table import Rating, read_tables, samples_of
 from .commands import ENTRY, StageError
 
 PROGRAM = ENTRY.parent / "utility/extract_features.py"
-SECONDS = 10.0  # of a recording that predictors hear
 
 
 @dataclass(frozen=True)
@@ -140,10 +139,10 @@ def extracted(wavs: Sequence[Path], source: Source) -> np.ndarray:
 def _offer(wav: Path, stem: Path) -> None:
     """A link to a recording, or what predictors hear of it where that is not the whole of it, or at another rate."""
     info = audio_info(wav)
-    if info.sample_rate == SAMPLE_RATE and info.seconds <= SECONDS:
+    if info.sample_rate == SAMPLE_RATE and info.seconds <= HEARD:
         stem.with_suffix(wav.suffix.lower() or ".wav").symlink_to(wav.resolve())
     else:
-        soundfile.write(stem.with_suffix(".wav"), load(wav, SECONDS), SAMPLE_RATE, subtype="FLOAT")
+        soundfile.write(stem.with_suffix(".wav"), load(wav, HEARD), SAMPLE_RATE, subtype="FLOAT")
 
 
 def _pooled(path: Path) -> np.ndarray:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+from ..plots import Picture
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000", "#999999")  # for the colour-blind, too (Okabe, Ito)
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "*", "p")  # one more than colours, so that 72 sets differ
@@ -26,7 +23,7 @@ def draw_points(path: str | Path, points: Mapping[str, np.ndarray], label: str =
     """
     most = max(len(own) for own in points.values())
     size, opacity = (28, 0.8) if most <= 200 else (10, 0.5)
-    with _picture(path, (8, 6)) as axes:
+    with Picture(path, "default", figsize=(8, 6), layout="constrained") as axes:
         for number, (name, own) in enumerate(points.items()):
             look = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)], "alpha": opacity}
             axes.scatter(own[:, 0], own[:, 1], s=size, linewidths=0, label=f"{_plain(name)} ({len(own)})", **look)
@@ -39,7 +36,8 @@ def draw_points(path: str | Path, points: Mapping[str, np.ndarray], label: str =
 
 def draw_shares(path: str | Path, rows: Sequence[str], columns: Sequence[str], shares: np.ndarray) -> None:
     """Writes a heat map of (rows, columns) shares from 0 to 1, each with its number in percent."""
-    with _picture(path, (3.2 + 0.75 * len(columns), 1.9 + 0.36 * len(rows))) as axes:
+    size = 3.2 + 0.75 * len(columns), 1.9 + 0.36 * len(rows)
+    with Picture(path, "default", figsize=size, layout="constrained") as axes:
         image = axes.imshow(shares, cmap="cividis", vmin=0, vmax=1, aspect="auto")
         for row, column in np.argwhere(shares >= SHOWN_FROM):
             share = shares[row, column]
@@ -54,15 +52,3 @@ def draw_shares(path: str | Path, rows: Sequence[str], columns: Sequence[str], s
 def _plain(name: str) -> str:
     """A name without markup: dollars would be mathematics."""
     return name.replace("$", r"\$")
-
-
-@contextmanager
-def _picture(path: str | Path, size: tuple[float, float]) -> Iterator[Axes]:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # here, because it takes a second to import
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
-    yield figure.add_subplot()
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150, format="png")

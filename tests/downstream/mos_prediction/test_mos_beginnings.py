@@ -51,7 +51,8 @@ def test_a_dev_set_that_cannot_be_scored(model, dev, sentence, tmp_path):
 
 
 def test_texts_that_nothing_reads_may_be_missing(tmp_path):
-    begun(tmp_path, (UTMOS[0], {**UTMOS[1], "use_reference": False}), {"reference": "", "domain_idx": ""}, symbols="_ab")
+    expert = begun(tmp_path, (UTMOS[0], {**UTMOS[1], "use_reference": False}), {"reference": "", "domain_idx": ""}, symbols="_ab")
+    assert {(sample.phoneme, sample.reference) for sample in expert.corpus_of("dev")} == {("ab", None)}
 
 
 def test_phonemes_need_their_symbols(tmp_path):

@@ -100,7 +100,7 @@ def test_neighbours_far_from_the_origin_are_the_nearest():
 @pytest.mark.parametrize(("truth", "predicted", "ends"), [([1, 3, 5], [2, 3, 4], (1, 5)), ([2, 30, 95], [-3, 40, 80], (-3, 95))])
 def test_pictures_show_every_score(truth, predicted, ends, monkeypatch, tmp_path):
     figures = []
-    monkeypatch.setattr(plots._figure, "__exit__", lambda self, *_: figures.append(self.figure.axes[0]))
+    monkeypatch.setattr(plots.Picture, "__exit__", lambda self, *_: figures.append(self.figure.axes[0]))
     plots.draw_all(tmp_path, ["a", "a", "b"], truth, predicted)
     counts, utterances, systems = figures
     assert sum(bar.get_height() for bar in counts.patches) == 6

@@ -27,7 +27,7 @@ def test_a_report_of_answers_that_are_no_numbers(tmp_path, capsys, monkeypatch):
 
 def test_pictures_show_what_is_finite(monkeypatch, tmp_path):
     figures = []
-    monkeypatch.setattr(plots._figure, "__exit__", lambda self, *_: figures.append(self.figure.axes[0]))
+    monkeypatch.setattr(plots.Picture, "__exit__", lambda self, *_: figures.append(self.figure.axes[0]))
     plots.draw_all(tmp_path, ["a", "a", "b", "b"], [1, 3, 5, 2], [2, math.nan, 4, 3])
     _, utterances, systems = figures
     assert utterances.collections[0].get_offsets().tolist() == [[1, 2], [5, 4], [2, 3]]
