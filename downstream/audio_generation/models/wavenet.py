@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from utility.training.fields import Count, check_name, made_of
 
-from .wavenet_step import FastWaveNet, PlainWaveNet
+from .wavenet_step import BatchedWaveNet, FastWaveNet, PlainWaveNet
 
 
 class WaveNet(nn.Module):
@@ -85,23 +85,25 @@ class WaveNet(nn.Module):
             hidden = self.residual_convs[layer](z) + hidden[..., -z.size(-1) :]
         return self.end_conv_2(torch.relu(self.end_conv_1(torch.relu(skip)))).transpose(1, 2), None
 
-    def stepper(self, batch: int, mode: str | None, encoder: Tensor, decoder: tuple[Tensor, Tensor]) -> FastWaveNet | PlainWaveNet:
+    def stepper(self, batch: int, mode: str | None, encoder: Tensor, decoder: tuple[Tensor, Tensor]) -> PlainWaveNet | FastWaveNet:
         """Goes through ``batch`` sequences code by code.
 
         Args:
             batch: number of sequences.
-            mode: ``"fused"``, a compiled loop for one sequence in float32 on a CPU, or ``"plain"``, layer by layer for any number, on any
-                device and in the type of the weights; None: fused where it can be.
+            mode: ``"fused"``, with compiled loops, in float32 on a CPU, or ``"plain"``, layer by layer on any device and in the type of the
+                weights; None: fused where it can be.
             encoder: embedding (n_codes, classes).
             decoder: weight (n_codes, classes) and bias (n_codes,) of the output layer.
 
         Raises:
-            UnknownNameError: no such mode, or no compiled loop for this batch, device or type.
+            UnknownNameError: no such mode, or no compiled loops for this device or type.
         """
-        fits = batch == 1 and encoder.device.type == "cpu" and encoder.dtype == torch.float32
+        fits = encoder.device.type == "cpu" and encoder.dtype == torch.float32
         modes = ("fused", "plain") if fits else ("plain",)
-        check_name("mode of WaveNet's steps", mode or modes[0], modes)
-        return (FastWaveNet if (mode or modes[0]) == "fused" else PlainWaveNet)(self, batch, encoder, decoder)
+        mode = mode or modes[0]
+        check_name("mode of WaveNet's steps", mode, modes)
+        fused = FastWaveNet if batch == 1 else BatchedWaveNet
+        return (fused if mode == "fused" else PlainWaveNet)(self, batch, encoder, decoder)
 
 
 def backbone_of(name: str, fields: Mapping[str, Any], source: str) -> WaveNet:

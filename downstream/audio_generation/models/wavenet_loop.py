@@ -1,4 +1,4 @@
-"""One step of WaveNet as a compiled loop over its layers, for one sequence in float32.
+"""One step of WaveNet as a compiled loop over its layers, for one sequence in float32, and what a batch needs between the products.
 
 The weights are those of :class:`.wavenet_step.WaveNetWeights`.
 """
@@ -70,3 +70,20 @@ def step(code, time, start, distances, queues, weights, room, logits):
     multiplied(to_end[0], to_end[1], skip, end)
     rectified(end)
     multiplied(to_output[0], to_output[1], end, logits)
+
+
+@compiled
+def between(both, z, x, bias, following):
+    """What stands between the two products of a layer.
+
+    Args:
+        both: (2 D * B,), values and gates.
+        z: (D * B,), is written: values times gates.
+        x: (R, B), what entered the layer.
+        bias: (R,).
+        following: (R, B), is written: the sum of both.
+    """
+    gated(both, z)
+    for i in range(len(x)):
+        for j in range(x.shape[1]):
+            following[i, j] = x[i, j] + bias[i]
