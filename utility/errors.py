@@ -57,12 +57,12 @@ class ConfigError(ToolkitError):
 
     Args:
         faults: sentences without a full stop, one per fault.
-        source: the file or the command-line option that the fields came from.
+        source: the file, section or command-line option that the fields came from; None: who built the object knows it.
     """
 
-    def __init__(self, faults: str | Iterable[str], source: str = "config"):
-        self.faults = [faults] if isinstance(faults, str) else list(faults)
-        super().__init__(f"{source}: " + "; ".join(self.faults))
+    def __init__(self, faults: str | Iterable[str], source: str | None = None):
+        self.faults, self.source = [faults] if isinstance(faults, str) else list(faults), source
+        super().__init__(f"{source or 'config'}: " + "; ".join(self.faults))
 
 
 class DataError(ToolkitError):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import inspect
 import math
 import types
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from os import PathLike
@@ -196,11 +197,23 @@ def made_of(kind: Callable[..., Made], given: Mapping[str, Any], required: Itera
     """``kind`` of the fields of a section, which are checked by :func:`check_fields` and :func:`check_options` first.
 
     Raises:
-        ConfigError: fields that do not exist, are missing or impossible.
+        ConfigError: fields that do not exist, are missing or impossible; what ``kind`` itself finds is said of this section.
     """
     check_fields(given, keywords_of(kind), required, source=source)
     check_options(kind, given, source=source)
-    return kind(**given)
+    with said_of(source):
+        return kind(**given)
+
+
+@contextmanager
+def said_of(source: str) -> Iterator[None]:
+    """Faults that are found within, and whose place nobody has told, are those of the section ``source``."""
+    try:
+        yield
+    except ConfigError as error:
+        if error.source is not None:
+            raise
+        raise ConfigError(error.faults, source) from None
 
 
 def _fits(value: Any, wanted: Any) -> bool:

@@ -9,9 +9,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from utility.errors import ConfigError
-from utility.training.fields import Count, Part, check_fields, check_options, keywords_of
+from utility.training.fields import Count, Part, check_fields, check_options, keywords_of, said_of
 
-from .s4_layer import S4Block, check_layer, kernel_fields
+from .s4_layer import S4Block, check_layer
 from .sashimi_blocks import DownPool, FeedForward, Norm, NormedLinear, ResidualBlock, UpPool, set_decay, widths
 from .sashimi_body import SashimiBody, check_shape
 
@@ -136,8 +136,6 @@ def layer_fields(given: Mapping[str, Any], source: str = "layer") -> dict[str, A
     if name not in LAYER_NAMES:
         raise ConfigError(f"_name_ is {name!r}; valid: {', '.join(LAYER_NAMES)}", source)
     fields = {**LAYER, **({"mode": "diag"} if name == "s4d" else {}), **{key: value for key, value in given.items() if key != "_name_"}}
-    own = keywords_of(S4Block, besides=("d_model", "fields", "transposed"))
-    check_fields(fields, own | kernel_fields(fields.get("mode", "dplr")), source=source)
     check_layer(fields, source=source)
     return fields
 
@@ -146,7 +144,7 @@ def backbone_of(name: str, fields: Mapping[str, Any], source: str) -> SashimiBac
     """The backbone of a config section, ``sashimi`` or ``unet``; see ``build.build``."""
     where = f"{source} ({name})"
     kind = UnetBackbone if name == "unet" else SashimiBackbone
-    valid = keywords_of(SashimiBackbone) | keywords_of(kind, besides=("fields",))
+    valid = keywords_of(SashimiBackbone) | keywords_of(kind)
     check_fields(fields, valid | set(FIXED), source=where)
     fixed = [f"{key} is {fields[key]!r}: only {value!r} is there" for key, value in FIXED.items() if fields.get(key, value) != value]
     if fixed:
@@ -155,4 +153,5 @@ def backbone_of(name: str, fields: Mapping[str, Any], source: str) -> SashimiBac
     for one in (SashimiBackbone, kind):
         check_options(one, own, source=where)
     layer_fields(own.get("layer") or {}, f"{source}.layer")
-    return kind(**own)
+    with said_of(where):
+        return kind(**own)

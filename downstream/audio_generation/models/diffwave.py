@@ -16,7 +16,8 @@ from utility.training.fields import Count, check_name, made_of
 from .diffwave_parts import Conditioned, Conv, StepEmbedding, ZeroConv
 from .weight_norm import NormedWeight
 
-BACKBONES = {"wavenet": ("diffwave", "DiffWaveNet"), "sashimi": ("diffwave_sashimi", "DiffWaveSashimi")}
+# name -> the module of this folder whose ``network_of(fields, source)`` makes it; imported when it is asked for
+BACKBONES = {"wavenet": "diffwave", "sashimi": "diffwave_sashimi"}
 
 
 class ResidualLayer(Conditioned):
@@ -163,7 +164,7 @@ def hop_of(unconditional: bool, mel_upsample: Sequence[int]) -> int:
     if unconditional:
         return 0
     if not mel_upsample or any(factor % 2 for factor in mel_upsample):
-        raise ConfigError(f"mel_upsample must be even factors, not {list(mel_upsample)}", "modelrc (diffwave)")
+        raise ConfigError(f"mel_upsample must be even factors, not {list(mel_upsample)}")
     return math.prod(mel_upsample)
 
 
@@ -177,5 +178,9 @@ def build_diffwave(config: Mapping[str, Any], source: str) -> DiffWave:
     fields = {name: value for name, value in config.items() if name not in ("_name_", "backbone")}
     backbone = config.get("backbone", "sashimi")
     check_name(f"backbone in {source}", backbone, BACKBONES)
-    module, name = BACKBONES[backbone]
-    return made_of(getattr(import_module(f".{module}", __package__), name), fields, source=source)
+    return import_module(f".{BACKBONES[backbone]}", __package__).network_of(fields, source)
+
+
+def network_of(fields: Mapping[str, Any], source: str) -> DiffWaveNet:
+    """DiffWave's own network; see :func:`build_diffwave`."""
+    return made_of(DiffWaveNet, fields, source=source)

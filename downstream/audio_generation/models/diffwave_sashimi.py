@@ -10,11 +10,11 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from utility.training.fields import Count
+from utility.training.fields import Count, check_options, made_of
 
 from .diffwave import DiffWave, hop_of
 from .diffwave_parts import Conditioned, Conv, StepEmbedding, ZeroConv, normed
-from .s4_layer import S4Block
+from .s4_layer import S4Block, check_layer
 from .sashimi_blocks import DownPool, ScalarNorm, UpPool, widths
 from .sashimi_body import check_shape
 
@@ -151,3 +151,10 @@ class DiffWaveSashimi(DiffWave, StepEmbedding):
             if self.unet or isinstance(layer, UpPool):
                 x = x + skips.pop()
         return self.final_conv(self.norm(x).mT)
+
+
+def network_of(fields: Mapping[str, Any], source: str) -> DiffWaveSashimi:
+    """DiffWave with SaShiMi; see :func:`.diffwave.build_diffwave`."""
+    check_options(DiffWaveSashimi, fields, source=source)
+    check_layer(fields.get("layer") or {}, source=f"{source}.layer")
+    return made_of(DiffWaveSashimi, fields, source=source)

@@ -6,7 +6,7 @@ Spec: audio-generation.md 1.7, 1.8. Names in the state dict are those of the pub
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -58,12 +58,20 @@ def kernel_fields(mode: str) -> set[str]:
     return {*keywords_of(MODES[mode], besides=("d_model",)), *keywords_of(SsmKernel, besides=("d_model", "options")), *OPTIONS}
 
 
-def check_layer(fields: Mapping[str, Any], *, source: str) -> None:
-    """Refuses values that no layer and no kernel can have; names are left to ``kernel_fields``.
+def check_layer(fields: Mapping[str, Any], besides: Iterable[str] = (), *, source: str) -> None:
+    """Refuses fields of ``S4Block`` that do not exist, and values that no layer and no kernel can have.
+
+    Args:
+        fields: of the section.
+        besides: names of fields for something else.
+        source: what errors call the section.
 
     Raises:
         ConfigError: there is at least one fault.
+        UnknownNameError: no such mode.
     """
+    own = keywords_of(S4Block, besides=("d_model", "transposed"))
+    check_fields(fields, {*besides, *own, *kernel_fields(fields.get("mode", "dplr"))}, source=source)
     for kind in (S4Block, SsmKernel, MODES[fields.get("mode", "dplr")]):
         check_options(kind, fields, source=source)
     check_bounds(**{name: fields[name] for name in ("dt_min", "dt_max") if name in fields}, source=source)

@@ -20,9 +20,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from utility.training.fields import Count, Part, check_fields, check_options, keywords_of
+from utility.training.fields import Count, Part, check_options, keywords_of, said_of
 
-from .s4_layer import S4Block, check_layer, kernel_fields
+from .s4_layer import S4Block, check_layer
 from .sashimi_blocks import DownPool, FeedForward, Pointwise, ResidualBlock, UpPool, widths
 from .sashimi_body import SashimiBody, check_shape
 
@@ -123,8 +123,7 @@ class SashimiStandalone(Sashimi):
 def backbone_of(name: str, fields: Mapping[str, Any], source: str) -> SashimiStandalone:
     """The backbone of a config section; see ``build.build``."""
     where = f"{source} ({name})"
-    own = keywords_of(Sashimi) | keywords_of(S4Block, besides=("d_model", "transposed"))
-    check_fields(fields, own | kernel_fields(fields.get("mode", "dplr")), source=where)
+    check_layer(fields, keywords_of(Sashimi), source=where)
     check_options(Sashimi, fields, source=where)
-    check_layer(fields, source=where)
-    return SashimiStandalone(**fields)
+    with said_of(where):
+        return SashimiStandalone(**fields)

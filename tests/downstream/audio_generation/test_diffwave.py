@@ -186,6 +186,21 @@ def test_wrong_fields(fields, error, sentence):
         build_diffwave({**SMALL["wavenet"], **fields}, "modelrc")
 
 
+@pytest.mark.parametrize(
+    ("layer", "sentence"),
+    [
+        ({"d_state": "x"}, r"^modelrc\.layer: d_state must be a whole number"),
+        ({"lr": "a"}, r"^modelrc\.layer: lr must be a number"),
+        ({"d_sate": 4}, r"^modelrc\.layer: .*did you mean 'd_state'"),
+        ({"n_ssm": 3}, "^modelrc: n_ssm is 3: it must divide the 8 features"),
+        ([4], "^modelrc: layer must be a section"),
+    ],
+)
+def test_wrong_fields_of_its_layers(layer, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        build_diffwave({**SMALL["sashimi"], "layer": layer}, "modelrc")
+
+
 def test_what_does_not_fit():
     with pytest.raises(DataError, match="takes no mel"):
         small("wavenet")(torch.zeros(1, 64), torch.zeros(1), torch.zeros(1, 80, 4))

@@ -118,3 +118,12 @@ def test_something_is_made_of_checked_fields():
     ):
         with pytest.raises(ConfigError, match=sentence):
             made_of(pair, given, ("first",), source="s")
+
+
+@pytest.mark.parametrize(("source", "sentence"), [(None, "^s: a; b$"), ("s.inner", r"^s\.inner: a; b$")])
+def test_a_fault_found_while_something_is_made_is_said_of_its_section(source, sentence):
+    def failing(first: int) -> None:
+        raise ConfigError(["a", "b"], source)
+
+    with pytest.raises(ConfigError, match=sentence):
+        made_of(failing, {"first": 1}, source="s")
