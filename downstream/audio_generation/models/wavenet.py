@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from utility.training.fields import Count, check_name, made_of
 
-from .wavenet_step import BatchedWaveNet, FastWaveNet, PlainWaveNet
+from .wavenet_step import BatchedWaveNet, FastWaveNet, PlainWaveNet, Stepping
 
 
 class WaveNet(nn.Module):
@@ -85,7 +85,7 @@ class WaveNet(nn.Module):
             hidden = self.residual_convs[layer](z) + hidden[..., -z.size(-1) :]
         return self.end_conv_2(torch.relu(self.end_conv_1(torch.relu(skip)))).transpose(1, 2), None
 
-    def stepper(self, batch: int, mode: str | None, encoder: Tensor, decoder: tuple[Tensor, Tensor]) -> PlainWaveNet | FastWaveNet:
+    def stepper(self, batch: int, mode: str | None, encoder: Tensor, decoder: tuple[Tensor, Tensor]) -> Stepping:
         """Goes through ``batch`` sequences code by code.
 
         Args:

@@ -1,4 +1,4 @@
-"""One step of WaveNet as a compiled loop over its layers, for one sequence in float32, and what a batch needs between the products.
+"""One step of WaveNet as a compiled loop over its layers, for one sequence in float32, and what a batch needs beside the products.
 
 The weights are those of :class:`.wavenet_step.WaveNetWeights`.
 """
@@ -87,3 +87,31 @@ def between(both, z, x, bias, following):
     for i in range(len(x)):
         for j in range(x.shape[1]):
             following[i, j] = x[i, j] + bias[i]
+
+
+@compiled
+def recall(time, distances, queues, inputs):
+    """What the earlier taps of all layers see, out of the queues into ``inputs``; arguments as in :func:`remember`."""
+    taps, offset = inputs.shape[1], 0
+    for layer in range(len(distances)):
+        length = (taps - 1) * distances[layer]
+        for tap in range(taps - 1):
+            copied(queues[offset + (time + tap * distances[layer]) % length], inputs[layer, tap])
+        offset += length
+
+
+@compiled
+def remember(time, distances, queues, inputs):
+    """What entered all layers, into the queues in place of the oldest.
+
+    Args:
+        time, distances: see :func:`layers`.
+        queues: (steps of all layers, R * B).
+        inputs: (layers, taps, R * B), the present last.
+    """
+    taps, offset = inputs.shape[1], 0
+    for layer in range(len(distances)):
+        length = (taps - 1) * distances[layer]
+        if length:
+            copied(inputs[layer, taps - 1], queues[offset + time % length])
+        offset += length

@@ -1,13 +1,12 @@
 """WaveNet code by code: each layer keeps what it will see again, so that a step costs one column of each convolution (Paine et al. 2016).
 
-Both steppers multiply the start convolution into the embedding, and the output layer into the last convolution, in float64. The skips of
-all layers are one product of a wide matrix. :class:`PlainWaveNet` is made of PyTorch's operations, :class:`BatchedWaveNet` has compiled
-loops between the products, :class:`FastWaveNet` is one compiled loop with the products, for a single sequence.
+All steppers multiply the start convolution into the embedding, and the output layer into the last convolution, in float64. The skips of
+all layers are one product of a wide matrix. :class:`PlainWaveNet` is made of PyTorch's operations; :class:`BatchedWaveNet` has compiled
+loops between the products; :class:`FastWaveNet` is one compiled loop with the products, for a single sequence.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -78,7 +77,7 @@ def _stacked(convolutions: torch.nn.ModuleList) -> tuple[Tensor, Tensor]:
 
 
 class Stepping:
-    """What both steppers share: the queues and how they begin.
+    """What all steppers share: the queues and how they begin.
 
     Args:
         model: whose weights of now are used.
@@ -126,12 +125,15 @@ class PlainWaveNet(Stepping):
         self.before, self.now = (part.contiguous() for part in weights.gates[0].split([(taps - 1) * channels, channels], 2))
         self.bias, residual_bias = weights.gates[1].unsqueeze(-1), weights.residual[1].unsqueeze(-1)
         self.both = encoder.new_empty(layers, self.now.size(1), batch)
-        self.x = encoder.new_empty(layers + 1, channels, batch)  # what enters each layer, and what leaves the last
+        self.x = encoder.new_empty(layers, channels, batch)  # what enters each layer
         self.past = encoder.new_empty((taps - 1) * layers, channels, batch)  # what the other taps see
         self.z = encoder.new_empty(weights.skip[0].size(1), batch)  # of all layers
         self.head = [ColumnProduct(*pair, batch) for pair in (weights.skip, weights.end, weights.output)]
-        between = map(self._between, self.both, self.z.chunk(layers), self.x, residual_bias, self.x[1:])
-        self.steps = list(zip(self.both, self.now, self.x, between, self.x[1:], weights.residual[0], self.z.chunk(layers), strict=False))
+        halves = [both.chunk(2) for both in self.both]
+        constants = list(residual_bias) if residual_bias.any() else [None] * layers
+        self.steps = list(
+            zip(self.x, [*self.x[1:], None], self.both, halves, self.z.chunk(layers), self.now, weights.residual[0], constants, strict=True)
+        )
         spans = torch.tensor([self.lengths], device=encoder.device)
         distances = torch.tensor([[tap * dilation for dilation in self.dilations] for tap in range(taps - 1)], device=encoder.device)
         self.places = spans.cumsum(1) - spans, spans, distances
@@ -141,25 +143,19 @@ class PlainWaveNet(Stepping):
         """(B,) -> (B, n_codes)."""
         places = self._remember()
         self.x[0].copy_(self.weights.start[codes].T)
-        for both, now, x, between, following, residual, z in self.steps:
+        for x, following, both, (value, gate), z, now, residual, constant in self.steps:
             both.addmm_(now, x)
-            between()
-            following.addmm_(residual, z)
+            torch.mul(value.tanh_(), gate.sigmoid_(), out=z)
+            if following is None:
+                break
+            torch.addmm(x, residual, z, out=following)
+            if constant is not None:
+                following.add_(constant)
         if places is not None:
-            self.queues.index_copy_(0, places, self.x[:-1])
+            self.queues.index_copy_(0, places, self.x)
         self.time += 1
         skip, end, output = self.head
         return output(end(skip(self.z).relu_()).relu_()).T.clone(memory_format=torch.contiguous_format)
-
-    def _between(self, both: Tensor, z: Tensor, x: Tensor, bias: Tensor, following: Tensor) -> Callable[[], object]:
-        """What stands between the two products of a layer: ``both`` (2 D, B) becomes ``z`` (D, B), and ``x`` + ``bias`` ``following``."""
-        value, gate = both.chunk(2)
-
-        def run() -> None:
-            torch.mul(value.tanh_(), gate.sigmoid_(), out=z)
-            torch.add(x, bias, out=following)
-
-        return run
 
     def _remember(self) -> Tensor | None:
         """Multiplies what earlier steps left for this one; where this one leaves what enters its layers, (layers,)."""
@@ -169,15 +165,47 @@ class PlainWaveNet(Stepping):
         begins, spans, distances = self.places
         places = (self.time + distances).remainder_(spans).add_(begins)  # (taps - 1, layers), the oldest first: it is written over
         torch.index_select(self.queues, 0, places.T.flatten(), out=self.past)
-        torch.baddbmm(self.bias, self.before, self.past.view(len(self.both), -1, self.x.size(2)), out=self.both)
+        torch.baddbmm(self.bias, self.before, self.past.view(len(self.x), -1, self.x.size(2)), out=self.both)
         return places[0]
 
 
-class BatchedWaveNet(PlainWaveNet):
-    """What stands between the products is compiled; float32 on a CPU, arguments as in :class:`Stepping`."""
+class BatchedWaveNet(Stepping):
+    """One product for all taps of a layer, and compiled loops between the products; float32 on a CPU, arguments as in :class:`Stepping`.
 
-    def _between(self, both: Tensor, z: Tensor, x: Tensor, bias: Tensor, following: Tensor) -> Callable[[], object]:
-        return partial(wavenet_loop.between, *(value.numpy() for value in (both.flatten(), z.flatten(), x, bias.flatten(), following)))
+    Vectors stand in columns.
+    """
+
+    def __init__(self, model: WaveNet, batch: int, encoder: Tensor, decoder: Decoder):
+        super().__init__(model, batch, encoder, decoder)
+        weights, layers, channels = self.weights, len(self.dilations), self.entered.size(1)
+        # what the taps of each layer see, the present last; behind the last layer stands what leaves it
+        self.inputs = encoder.new_zeros(layers + 1, self.taps, channels, batch)
+        self.now = list(self.inputs[:, -1])
+        self.z = encoder.new_empty(weights.skip[0].size(1), batch)  # of all layers
+        self.head = [ColumnProduct(*pair, batch) for pair in (weights.skip, weights.end, weights.output)]
+        gates = [ColumnProduct(weight, bias, batch) for weight, bias in zip(*weights.gates, strict=True)]
+        summands = self.z.chunk(layers)
+        between = [
+            partial(wavenet_loop.between, *(value.numpy() for value in (gate.result.flatten(), z.flatten(), x, bias, following)))
+            for gate, z, x, bias, following in zip(gates, summands, self.now, weights.residual[1], self.now[1:], strict=False)
+        ]
+        self.steps = list(zip(gates, self.inputs.flatten(1, 2), between, self.now[1:], weights.residual[0], summands, strict=False))
+        self.memory = np.array(self.dilations), self.queues.flatten(1).numpy(), self.inputs[:-1].flatten(2).numpy()
+
+    @torch.no_grad()
+    def step(self, codes: Tensor) -> Tensor:
+        """(B,) -> (B, n_codes)."""
+        time = self.time.item()
+        wavenet_loop.recall(time, *self.memory)
+        self.now[0].copy_(self.weights.start[codes].T)
+        for gates, seen, between, following, residual, z in self.steps:
+            gates(seen)
+            between()
+            following.addmm_(residual, z)
+        wavenet_loop.remember(time, *self.memory)
+        self.time += 1
+        skip, end, output = self.head
+        return output(end(skip(self.z).relu_()).relu_()).T.clone(memory_format=torch.contiguous_format)
 
 
 class FastWaveNet(Stepping):
