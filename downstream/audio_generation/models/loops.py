@@ -41,9 +41,23 @@ def gated(both, out):
 
 @compiled(fastmath=True, error_model="numpy")
 def multiplied(weight, bias, x, out):
-    """``weight`` (n, m) times ``x`` (m,) plus ``bias`` (n,), into ``out`` (n,)."""
+    """``weight`` (n, m) times ``x`` (m,) plus ``bias`` (n,), into ``out`` (n,).
+
+    Four rows at once: a weight that is too large for the caches arrives sooner in four streams than in one.
+    """
     rows, columns = weight.shape
-    for i in range(rows):
+    grouped = rows - rows % 4
+    for i in range(0, grouped, 4):
+        a, b, c, d = weight[i], weight[i + 1], weight[i + 2], weight[i + 3]
+        to_a = to_b = to_c = to_d = np.float32(0)
+        for j in range(columns):
+            to_a += a[j] * x[j]
+            to_b += b[j] * x[j]
+            to_c += c[j] * x[j]
+            to_d += d[j] * x[j]
+        out[i], out[i + 1] = to_a + bias[i], to_b + bias[i + 1]
+        out[i + 2], out[i + 3] = to_c + bias[i + 2], to_d + bias[i + 3]
+    for i in range(grouped, rows):
         total = np.float32(0)
         for j in range(columns):
             total += weight[i, j] * x[j]
