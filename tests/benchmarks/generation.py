@@ -1,11 +1,12 @@
 """Samples per second of generation, code by code, with the official SC09 sizes, on one core.
 
-    python3 tests/benchmarks/generation.py [--models sashimi unet wavenet samplernn] [--batches 1 32] [--seconds 2]
+    python3 tests/benchmarks/generation.py [--models sashimi s4d unet wavenet samplernn] [--batches 1 32] [--seconds 2]
 
 For each model and batch: the quickest exact steps, a loop over PyTorch's layers, and the bound: the products of the model's matrices with
 the vectors of the batch and nothing else, as one large product for all matrices that are used equally often, in float32. Below the bound
-a model is slowed down by something else; above it, products were computed in advance. All three are the best of several turns, taken in
-turn, as other processes slow down all of them.
+a model is slowed down by something else; above it, products were computed in advance. State spaces are no such products: a second bound
+has also one multiplication of each real number of their states by a constant. All are the best of several turns, taken in turn, as other
+processes slow down all of them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import os
 import site
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -27,11 +28,19 @@ import yaml
 
 from downstream.audio_generation.models.build import build
 from downstream.audio_generation.models.code_model import CodeModel, Stepper
+from downstream.audio_generation.models.s4_layer import S4Block
 from downstream.audio_generation.models.sashimi_blocks import matrix_of
+from downstream.audio_generation.models.sashimi_body import SashimiBody
 
 FOLDER = Path(__file__).resolve().parents[2] / "downstream" / "audio_generation"
-CONFIGS = {"sashimi": "sashimi-sc09", "unet": "sashimi-sc09-unet", "wavenet": "wavenet-sc09", "samplernn": "samplernn-sc09"}
-PLAIN = {"sashimi": "diagonal", "unet": "diagonal", "wavenet": "plain", "samplernn": "plain"}
+CONFIGS = {
+    "sashimi": "sashimi-sc09",
+    "s4d": "sashimi-sc09",
+    "unet": "sashimi-sc09-unet",
+    "wavenet": "wavenet-sc09",
+    "samplernn": "samplernn-sc09",
+}
+PLAIN = {"sashimi": "diagonal", "s4d": "diagonal", "unet": "diagonal", "wavenet": "plain", "samplernn": "plain"}
 TURNS, WIDTH = 5, 1024
 
 
@@ -43,10 +52,13 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=2, help="for each figure")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    print("model       batch   steps/s: ours     layers      bound   samples/s: ours   of layers   of bound")
+    print("model       batch   steps/s: ours     layers      bound   samples/s: ours   of layers   of bound   with states")
     for name in args.models:
         torch.manual_seed(0)
-        model = build(yaml.safe_load((FOLDER / f"{CONFIGS[name]}.yaml").read_text())["downstream_expert"]["modelrc"]).eval()
+        config = yaml.safe_load((FOLDER / f"{CONFIGS[name]}.yaml").read_text())["downstream_expert"]["modelrc"]
+        if name == "s4d":
+            config["layer"]["_name_"] = "s4d"
+        model = build(config).eval()
         for batch in args.batches:
             compare(name, model, batch, args.seconds / TURNS)
     return 0
@@ -60,13 +72,17 @@ def compare(name: str, model: CodeModel, batch: int, seconds: float) -> None:
         stepping(model.stepper(batch, PLAIN[name]), batch),
         products(uses(name, model), batch),
     ]
+    if isinstance(model.model, SashimiBody):
+        runs.append(products(uses(name, model), batch, _states(model.model)))
     best = [0.0] * len(runs)
     for _ in range(TURNS):
         for which, run in enumerate(runs):
             best[which] = max(best[which], rate(run, seconds))
-    ours, layers, bound = best
+    ours, layers, bound, *with_states = best
+    speeds = f"{ours:16.0f} {layers:10.0f} {bound:10.0f} {batch * ours:17.0f}"
     print(
-        f"{name:10} {batch:6} {ours:16.0f} {layers:10.0f} {bound:10.0f} {batch * ours:17.0f} {ours / layers:11.1f} {ours / bound:10.2f}",
+        f"{name:10} {batch:6} {speeds} {ours / layers:11.1f} {ours / bound:10.2f}",
+        *(f"{ours / own:12.2f}" for own in with_states),
         flush=True,
     )
 
@@ -93,11 +109,12 @@ def stepping(stepper: Stepper, batch: int) -> Callable[[int], None]:
     return run
 
 
-def products(numbers: Counter[int], batch: int) -> Callable[[int], None]:
-    """The products of as many numbers as are used every so many steps."""
+def products(numbers: Counter[int], batch: int, states: Counter[int] | None = None) -> Callable[[int], None]:
+    """The products of as many numbers as are used every so many steps; each of so many states times a constant."""
     matrices = {every: torch.randn(math.ceil(count / WIDTH), WIDTH) for every, count in numbers.items()}
     vectors = torch.randn(WIDTH, batch)
     results = {every: torch.empty(len(matrix), batch) for every, matrix in matrices.items()}
+    decays = {every: (torch.ones(batch, count), torch.ones(count)) for every, count in (states or {}).items()}
 
     def run(steps: int) -> None:
         for step in range(steps):
@@ -107,6 +124,9 @@ def products(numbers: Counter[int], batch: int) -> Callable[[int], None]:
                         torch.mv(matrix, vectors[:, 0], out=results[every][:, 0])
                     else:
                         torch.mm(matrix, vectors, out=results[every])
+            for every, (state, factor) in decays.items():
+                if step % every == 0:
+                    state.mul_(factor)
 
     return run
 
@@ -133,24 +153,39 @@ def _samplernn(net: torch.nn.Module) -> list[tuple[int, torch.Tensor]]:
     return found
 
 
-def _sashimi(net: torch.nn.Module) -> list[tuple[int, torch.Tensor]]:
+def _sashimi(net: SashimiBody) -> list[tuple[int, torch.Tensor]]:
     """The linear layers; the recurrences of S4 are no products of matrices in the diagonal form."""
-    found, every = [], 1
-
-    def blocks(layers: list[torch.nn.Module]) -> None:
-        for block in layers:
-            found.extend(
-                (every, weight)
-                for weight_name, weight in block.named_parameters()
-                if weight.dim() == 2 and "kernel" not in weight_name and "layer.D" not in weight_name
-            )
-
+    found = [
+        (every, weight)
+        for every, block in _blocks(net)
+        for weight_name, weight in block.named_parameters()
+        if weight.dim() == 2 and "kernel" not in weight_name and "layer.D" not in weight_name
+    ]
+    every = 1
     for level in net.levels:
-        blocks([*level.before, *level.after])
         every *= level.down.pool
         found.extend((every, matrix_of(pool.linear)) for pool in (level.down, level.up))
-    blocks(list(net.c_layers))
     return found
+
+
+def _states(net: SashimiBody) -> Counter[int]:
+    """How many real numbers of states are used every so many steps."""
+    net.setup_step("linear")
+    found: Counter[int] = Counter()
+    for every, block in _blocks(net):
+        for layer in block.modules():
+            if isinstance(layer, S4Block):
+                found[every] += 2 * layer.default_state().numel()
+    return found
+
+
+def _blocks(net: SashimiBody) -> Iterator[tuple[int, torch.nn.Module]]:
+    """The blocks, and how many steps lie between two uses of each."""
+    every = 1
+    for level in net.levels:
+        yield from ((every, block) for block in (*level.before, *level.after))
+        every *= level.down.pool
+    yield from ((every, block) for block in net.c_layers)
 
 
 if __name__ == "__main__":
