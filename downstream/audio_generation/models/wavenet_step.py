@@ -107,6 +107,23 @@ class Stepping:
             self.queues.copy_(torch.repeat_interleave(self.entered, torch.tensor(self.lengths, device=self.queues.device), 0).unsqueeze(-1))
 
 
+class Head:
+    """From what the skips of all layers are made of to the logits; vectors stand in columns.
+
+    Args:
+        weights: of the model.
+        batch: number of sequences.
+    """
+
+    def __init__(self, weights: WaveNetWeights, batch: int):
+        self.products = [ColumnProduct(*pair, batch) for pair in (weights.skip, weights.end, weights.output)]
+
+    def __call__(self, z: Tensor) -> Tensor:
+        """(layers * D, B) -> (B, n_codes)."""
+        skip, end, output = self.products
+        return output(end(skip(z).relu_()).relu_()).T.clone(memory_format=torch.contiguous_format)
+
+
 class PlainWaveNet(Stepping):
     """Layer by layer, on any device and in the type of the weights; arguments as in :class:`Stepping`. Vectors stand in columns.
 
@@ -128,7 +145,7 @@ class PlainWaveNet(Stepping):
         self.x = encoder.new_empty(layers, channels, batch)  # what enters each layer
         self.past = encoder.new_empty((taps - 1) * layers, channels, batch)  # what the other taps see
         self.z = encoder.new_empty(weights.skip[0].size(1), batch)  # of all layers
-        self.head = [ColumnProduct(*pair, batch) for pair in (weights.skip, weights.end, weights.output)]
+        self.head = Head(weights, batch)
         halves = [both.chunk(2) for both in self.both]
         constants = list(residual_bias) if residual_bias.any() else [None] * layers
         self.steps = list(
@@ -154,8 +171,7 @@ class PlainWaveNet(Stepping):
         if places is not None:
             self.queues.index_copy_(0, places, self.x)
         self.time += 1
-        skip, end, output = self.head
-        return output(end(skip(self.z).relu_()).relu_()).T.clone(memory_format=torch.contiguous_format)
+        return self.head(self.z)
 
     def _remember(self) -> Tensor | None:
         """Multiplies what earlier steps left for this one; where this one leaves what enters its layers, (layers,)."""
@@ -182,7 +198,7 @@ class BatchedWaveNet(Stepping):
         self.inputs = encoder.new_zeros(layers + 1, self.taps, channels, batch)
         self.now = list(self.inputs[:, -1])
         self.z = encoder.new_empty(weights.skip[0].size(1), batch)  # of all layers
-        self.head = [ColumnProduct(*pair, batch) for pair in (weights.skip, weights.end, weights.output)]
+        self.head = Head(weights, batch)
         gates = [ColumnProduct(weight, bias, batch) for weight, bias in zip(*weights.gates, strict=True)]
         summands = self.z.chunk(layers)
         between = [
@@ -204,8 +220,7 @@ class BatchedWaveNet(Stepping):
             following.addmm_(residual, z)
         wavenet_loop.remember(time, *self.memory)
         self.time += 1
-        skip, end, output = self.head
-        return output(end(skip(self.z).relu_()).relu_()).T.clone(memory_format=torch.contiguous_format)
+        return self.head(self.z)
 
 
 class FastWaveNet(Stepping):
