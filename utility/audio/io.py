@@ -35,7 +35,7 @@ AUDIO_EXTENSIONS = frozenset(_FORMATS)
 
 # In these encodings a sample does not depend on the ones before it, so that a seek is exact; FLAC's subtypes are PCM_* too.
 _SEEKABLE = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
-
+_REAL = {"FLOAT": np.float32, "DOUBLE": np.float64}
 
 # Writers to pipes, who cannot go back to the header, leave one of these as the size of a WAV's samples: 0, or from here on.
 _STREAMED = 0x7FFFF000
@@ -141,7 +141,7 @@ def resample(wav: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
 
 
 def save_audio(path: str | Path, wav: np.ndarray, sample_rate: int, subtype: str | None = None) -> None:
-    """Writes a waveform; the suffix of ``path`` chooses the format, missing folders are made.
+    """Writes a waveform; the suffix of ``path`` chooses the format, missing folders are made. Equal samples give equal WAV files.
 
     Args:
         path: the file to write; an existing one is replaced.
@@ -160,7 +160,12 @@ def save_audio(path: str | Path, wav: np.ndarray, sample_rate: int, subtype: str
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         subtype = subtype or ("OPUS" if suffix == ".opus" else None)
-        soundfile.write(path, wav, sample_rate, subtype=subtype, format=_FORMATS[suffix])
+        if suffix == ".wav" and subtype in _REAL:
+            from scipy.io import wavfile
+
+            wavfile.write(path, sample_rate, wav.astype(_REAL[subtype]))  # libsndfile would write the time of day into the header
+        else:
+            soundfile.write(path, wav, sample_rate, subtype=subtype, format=_FORMATS[suffix])
     except (soundfile.SoundFileError, OSError, ValueError) as error:
         raise DataError(f"cannot write {path}: {reason(error)}") from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import time
 from pathlib import Path
 
 import numpy as np
@@ -73,6 +75,18 @@ def test_float_samples_survive_and_integer_formats_clip(tmp_path: Path):
     np.testing.assert_array_equal(load_audio(tmp_path / "new" / "a.wav"), wav)
     save_audio(tmp_path / "b.wav", wav, 16000)
     np.testing.assert_array_equal(load_audio(tmp_path / "b.wav"), np.array([32767 / 32768, -1, 0], np.float32))
+
+
+def test_equal_samples_give_equal_wav_files(tmp_path: Path):
+    written = list(itertools.product((STEREO, STEREO[:, 0], STEREO[:0, 0]), ("PCM_16", "FLOAT", "DOUBLE")))
+    for second in "ab":
+        for number, (wav, subtype) in enumerate(written):
+            save_audio(tmp_path / f"{second}{number}.wav", wav, 8000, subtype)
+        time.sleep(1.01 - time.time() % 1)  # libsndfile notes the second
+    for number, (wav, subtype) in enumerate(written):
+        info = soundfile.info(tmp_path / f"a{number}.wav")
+        assert (info.subtype, info.samplerate, info.frames, info.channels) == (subtype, 8000, len(wav), wav.ndim)
+        assert (tmp_path / f"a{number}.wav").read_bytes() == (tmp_path / f"b{number}.wav").read_bytes()
 
 
 def test_resampling_keeps_a_tone():
