@@ -53,7 +53,7 @@ def wavs_in(folder: Path) -> list[Path]:
     """The wav files of a folder in their natural order; none where there is no such folder."""
     if not folder.is_dir():
         return []
-    found = (path for path in folder.iterdir() if path.suffix.lower() == ".wav" and not path.name.startswith("."))
+    found = (path for path in folder.iterdir() if path.suffix.lower() == ".wav" and not path.name.startswith(".") and path.is_file())
     return sorted(found, key=lambda path: natural(path.name))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,8 @@ def write_array(path: Path, values: np.ndarray) -> Path:
     """Writes the file whole or not at all; missing folders are made."""
 
     def write(partial: Path) -> None:
-        with partial.open("wb") as file:
-            np.save(file, values)
+        np.save(content := io.BytesIO(), values)  # into a file NumPy writes by C, whose errors do not tell that the disk is full
+        partial.write_bytes(content.getbuffer())
 
     path.parent.mkdir(parents=True, exist_ok=True)
     return write_whole(path, write)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,7 @@ class Drawer:
         sample_rate: in Hz.
         device: of the network.
         seed: of the noise.
+        config: the section that the network is made of: what its weights do not show decides the waveforms too.
     """
 
     network: DiffWave
@@ -66,6 +67,7 @@ class Drawer:
     sample_rate: int
     device: str
     seed: int
+    config: Mapping[str, object] = field(default_factory=dict)
 
     def draw(self, folder: Path, naming: Naming, length: int) -> list[Path]:
         """Waveforms of nothing but noise; those of finished passes are taken over when it is done again."""
@@ -137,7 +139,8 @@ class Drawer:
     def _mark(self, **more: object) -> str:
         """A word that changes with anything that decides the waveforms."""
         fields = {name: value for name, value in asdict(self.options).items() if name not in ("save_dir", "seed")}
-        return fingerprint({**fields, "seed": self.seed, "betas": self.schedule.betas.tolist(), **more}, self.network.state_dict())
+        fields |= {"seed": self.seed, "betas": self.schedule.betas.tolist(), "model": dict(self.config), **more}
+        return fingerprint(fields, self.network.state_dict())
 
     def _save(self, path: Path, wav: np.ndarray) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)

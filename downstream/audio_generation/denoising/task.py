@@ -116,7 +116,7 @@ class DenoisingExpert(DownstreamExpert):
         """
         settings, options = self.settings, self.settings.generate
         seed = context.seed if options.seed is None else options.seed
-        drawer = Drawer(self.judged(), settings.noise.drawn, options, settings.mel, self.sample_rate, context.device, seed)
+        drawer = Drawer(self.judged(), settings.noise.drawn, options, settings.mel, self.sample_rate, context.device, seed, settings.model)
         with output_folder(options.save_dir, context.results_dir) as folder:
             if self.model.hop:
                 paths = drawer.speak(folder, _named(options.mel_from))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from utility.errors import ToolkitError
 
 from ..models.code_model import CodeModel
 
-LENGTH, STREAMS = 64, 2
+LEAST, STREAMS = 64, 2
 TOLERANCE = 1e-3  # float32, of the largest logit
 
 
 @torch.no_grad()
 def check_steps(model: CodeModel, zero: int, device: str, mode: str | None = None) -> float:
-    """Compares both on two sequences of 64 ones.
+    """Compares both on two sequences of 64 ones, or as many as the pools can join.
 
     Returns:
         the largest difference, as a part of the largest logit.
@@ -22,7 +24,8 @@ def check_steps(model: CodeModel, zero: int, device: str, mode: str | None = Non
     Raises:
         ToolkitError: it is beyond :data:`TOLERANCE`.
     """
-    codes = torch.ones(STREAMS, LENGTH, dtype=torch.int64, device=device)
+    pooled = math.prod(getattr(model.model, "pool", ()))
+    codes = torch.ones(STREAMS, math.ceil(LEAST / pooled) * pooled, dtype=torch.int64, device=device)
     before = torch.full((STREAMS, model.warm_up), zero, dtype=torch.int64, device=device)
     whole, _ = model(torch.cat([before, codes], 1))
     stepper = model.stepper(STREAMS, mode)

@@ -47,7 +47,7 @@ class Drawing:
             logits = logits.masked_fill(~_nucleus(plain.exp(), self.top_p), -torch.inf)
         elif self.temp == 1:
             return plain.exp()
-        return torch.softmax(logits.double() / self.temp, -1)
+        return torch.softmax((logits.double() - logits.amax(-1, keepdim=True)) / self.temp, -1)  # a tiny temperature does not overflow
 
 
 def _nucleus(shares: Tensor, top_p: float) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +35,7 @@ class Generator:
         device: of the model.
         seed: of the drawing.
         examples: what to go on from, where ``options.l_prefix`` asks for it.
+        config: the section that the model is made of: what its weights do not show decides the codes too.
     """
 
     model: CodeModel
@@ -43,6 +44,7 @@ class Generator:
     device: str
     seed: int
     examples: CodeDataset | None = None
+    config: Mapping[str, object] = field(default_factory=dict)
 
     def run(self, folder: Path, corpus: str, name: str, sample_rate: int) -> tuple[list[Path], np.ndarray]:
         """Generates and writes everything, or what is left of it.
@@ -84,7 +86,7 @@ class Generator:
         """What decides the codes."""
         fields = {name: value for name, value in asdict(self.options).items() if name not in ("save_dir", "test_model", "seed")}
         chunks = [] if self.examples is None else [str(chunk) for chunk in self.examples.chunks[: self.options.n_samples]]
-        return {**fields, "seed": self.seed, "examples": chunks, "codes": str(self.quantiser)}
+        return {**fields, "seed": self.seed, "examples": chunks, "codes": str(self.quantiser), "model": dict(self.config)}
 
     def _generate(self, examples: range, bar: tqdm) -> dict[str, np.ndarray]:
         """One pass: all replicas of some examples."""

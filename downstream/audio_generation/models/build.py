@@ -42,4 +42,7 @@ def build(config: Mapping[str, Any], n_codes: int = N_CODES, source: str = SOURC
     name = config["_name_"]
     check_name(f"model in {source}._name_", name, [*BACKBONES, ELSEWHERE])
     module = import_module(f".{BACKBONES[name]}", __package__)
-    return CodeModel(module.backbone_of(name, {field: value for field, value in config.items() if field != "_name_"}, source), n_codes)
+    backbone = module.backbone_of(name, {field: value for field, value in config.items() if field != "_name_"}, source)
+    if (own := getattr(backbone, "n_codes", n_codes)) != n_codes:
+        raise ConfigError(f"bits must be those of datarc: the recordings have {n_codes} codes, the network {own}", source)
+    return CodeModel(backbone, n_codes)

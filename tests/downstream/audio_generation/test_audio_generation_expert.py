@@ -17,6 +17,7 @@ from torch.utils.data import RandomSampler, SequentialSampler
 from downstream.audio_generation.averaging import Average
 from downstream.audio_generation.data.batches import IGNORED
 from downstream.audio_generation.expert import DownstreamExpert
+from downstream.audio_generation.generation.agreement import check_steps
 from downstream.audio_generation.generation.files import output_folder
 from downstream.audio_generation.generation.options import Options
 from downstream.audio_generation.generation.passes import Passes, fingerprint
@@ -232,6 +233,41 @@ def test_what_is_generated_does_not_depend_on_the_batches_and_survives_a_kill(tm
     generate(expert(tmp_path, corpus, generate=fields), tmp_path / "other", seed=1)
     assert files[0].suffix == ".wav"
     assert (samples_of(tmp_path / "other" / "samples" / files[0].name) != samples_of(files[0])).any()
+
+
+def test_a_killed_generation_of_another_network_with_equal_weights_is_not_taken_over(tmp_path, corpus, monkeypatch):
+    fields, layer = {"n_samples": 4, "l_sample": 32, "n_batch": 2}, {"_name_": "s4", "d_state": 8}
+    first, other = (
+        expert(tmp_path, corpus, modelrc={**SMALL["sashimi"], "layer": {**layer, "dt_transform": form}}, generate=fields)
+        for form in ("softplus", "exp")
+    )
+    other.load_state_dict(first.state_dict())
+    generate(other, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        stepper, calls = type(first.model).stepper, []
+
+        def counted(self, batch, mode=None):
+            calls.append(batch)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            return stepper(self, batch, mode)
+
+        patch.setattr(type(first.model), "stepper", counted)
+        with pytest.raises(KeyboardInterrupt):
+            generate(first, tmp_path / "parts")
+    generate(other, tmp_path / "parts")
+    ours, wanted = (np.load(next((tmp_path / place / "samples").glob("*.npy"))) for place in ("parts", "whole"))
+    np.testing.assert_array_equal(ours, wanted)
+
+
+def test_steps_are_compared_over_whole_pools():
+    model = build({**SMALL["sashimi"], "pool": [5]}).eval()
+    assert check_steps(model, 128, "cpu") < 1e-3
+
+
+def test_a_network_has_as_many_codes_as_the_recordings():
+    with pytest.raises(ConfigError, match="bits must be those of datarc: the recordings have 16 codes, the network 256"):
+        build(SMALL["samplernn"], 16)
 
 
 def test_a_conditional_generation_goes_on_from_its_examples(tmp_path, corpus):

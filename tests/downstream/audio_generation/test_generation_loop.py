@@ -53,6 +53,8 @@ def test_recorded_generations(golden, name):
 
 def test_a_number_picks_the_code_whose_share_it_falls_into():
     logits = torch.tensor([[0.1, 0.2, 0.3, 0.4]]).log().expand(6, 4)
+    codes, _ = Drawing(temp=1e-320)(logits, torch.full((len(logits),), 0.5, dtype=torch.float64))
+    assert torch.equal(codes, logits.argmax(-1))
     codes, logprobs = Drawing()(logits, torch.tensor([0.0, 0.0999, 0.1001, 0.2999, 0.6001, 0.9999], dtype=torch.float64))
     assert codes.tolist() == [0, 0, 1, 1, 3, 3]
     np.testing.assert_allclose(logprobs.exp(), [0.1, 0.1, 0.2, 0.2, 0.4, 0.4], rtol=1e-6)

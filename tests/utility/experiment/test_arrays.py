@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import resource
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,18 @@ def test_what_is_written_is_read(tmp_path: Path):
     path = write_array(tmp_path / "new/table.npy", table)
     assert np.array_equal(read_table(path), table)
     assert [file.name for file in path.parent.iterdir()] == ["table.npy"]
+
+
+def test_a_file_that_cannot_be_written_whole_is_not_there_and_says_why(tmp_path: Path):
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(OSError) as caught:
+            write_array(tmp_path / "table.npy", np.zeros((100, 100)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert caught.value.errno == errno.EFBIG
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_no_table(tmp_path: Path):

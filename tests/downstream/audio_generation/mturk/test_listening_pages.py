@@ -132,6 +132,7 @@ def test_batches_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture):
 def test_what_archives_of_other_systems_leave_is_no_recording(tmp_path: Path):
     (tmp_path / "in/ours").mkdir(parents=True)
     (tmp_path / "in/ours/._0.wav").write_bytes(b"resource fork")
+    (tmp_path / "in/ours/9.wav").mkdir()
     assert (batched(tmp_path) / "batches.txt").read_text().split() == ["2.wav", "1.wav", "3.wav", "0.wav"]
 
 
