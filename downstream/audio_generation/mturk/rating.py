@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import hashlib
 import io
 import json
 import logging
@@ -17,6 +18,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,18 @@ def read_hits(folder: Path) -> list[Hit]:
     return [Hit(number, tuple(row)) for number, row in enumerate(rows)]
 
 
+_KEPT = itemgetter("test", "hit", "answers", "worker", "time", "seconds")  # of each line of a journal
+
+
+def identity_of(folder: Path) -> str:
+    """A word that changes with the recordings of a condition and what they are: equal addresses may stand for others in another one."""
+    digest = hashlib.sha256()
+    for name in ("uids.txt", "urls.csv"):
+        path = folder / name
+        digest.update(path.read_bytes() if path.is_file() else b"")
+    return digest.hexdigest()[:16]
+
+
 class Ratings:
     """The answers to the batches of a condition; may be used by several threads.
 
@@ -70,13 +84,14 @@ class Ratings:
         page: the questions.
         results: the csv file; the journal lies beside it.
         raters: how many answers a batch needs; None: all raters may answer all of them.
+        test: what :func:`identity_of` says of the recordings.
 
     Raises:
         DataError: the journal is damaged, of another test, or in use by another server.
     """
 
-    def __init__(self, hits: Sequence[Hit], page: Page, results: Path, raters: int | None = None):
-        self.hits, self.page, self.results, self.raters = hits, page, results, raters
+    def __init__(self, hits: Sequence[Hit], page: Page, results: Path, raters: int | None = None, test: str = ""):
+        self.hits, self.page, self.results, self.raters, self.test = hits, page, results, raters, test
         self.journal = results.with_name(f"{results.name}.jsonl")
         self._lock = threading.Lock()
         results.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +144,7 @@ class Ratings:
             if given.get(question.name) not in question.answers:
                 raise AnswerError(f"The question {question.name} has no answer.")
             answers[question.name] = given[question.name]
-        entry = {"worker": worker, "hit": number, "time": time.time(), "seconds": round(seconds, 1), "answers": answers}
+        entry = {"worker": worker, "hit": number, "time": time.time(), "seconds": round(seconds, 1), "answers": answers, "test": self.test}
         with self._lock:
             if any(other["worker"] == worker and other["hit"] == number for other in self.entries):
                 return False
@@ -160,15 +175,16 @@ class Ratings:
                 file.truncate(len(whole))
         try:
             entries = [json.loads(line) for line in whole.decode().splitlines()]
-            known = all(0 <= entry["hit"] < len(self.hits) and self._complete(entry["answers"]) for entry in entries)
+            kept = [_KEPT(entry) for entry in entries]
+            known = all(test == self.test and self._asked(hit, answers) for test, hit, answers, *_ in kept)
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(f"{self.journal} is damaged: {error}") from error
         if not known:
             raise DataError(f"{self.journal} holds the answers of another listening test; choose another --results")
         return entries
 
-    def _complete(self, answers: Mapping[str, str]) -> bool:
-        return {question.name for question in self.page.questions} == set(answers)
+    def _asked(self, hit: int, answers: Mapping[str, str]) -> bool:
+        return 0 <= hit < len(self.hits) and {question.name for question in self.page.questions} == set(answers)
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         """One line more; what a full disk takes of it only in part goes again, so that the next one begins a line."""

@@ -17,7 +17,7 @@ import signal
 from pathlib import Path
 
 from downstream.audio_generation.mturk.pages import PAGES
-from downstream.audio_generation.mturk.rating import Ratings, read_hits
+from downstream.audio_generation.mturk.rating import Ratings, identity_of, read_hits
 from downstream.audio_generation.mturk.server import RatingServer
 from utility.errors import UsageError, program
 
@@ -31,7 +31,7 @@ def serving(args: argparse.Namespace) -> RatingServer:
     hits = read_hits(args.folder)
     page = PAGES[args.template](len(hits[0].urls))
     results = args.results or args.folder.with_name(f"{args.folder.name}_batch_results.csv")
-    ratings = Ratings(hits, page, results, args.raters)
+    ratings = Ratings(hits, page, results, args.raters, identity_of(args.folder))
     try:
         return RatingServer((args.host, args.port), args.folder, ratings)
     except (OSError, OverflowError) as error:

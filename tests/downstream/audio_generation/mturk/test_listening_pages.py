@@ -6,6 +6,7 @@ import csv
 import http.client
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ import pytest
 from downstream.audio_generation.mturk import mos, serve, template_music, template_speech, turk_create_batch
 from downstream.audio_generation.mturk.opinion import Answer, speech
 from downstream.audio_generation.mturk.pages import music_page, speech_page
-from downstream.audio_generation.mturk.rating import AnswerError, Ratings, check_worker, read_hits
+from downstream.audio_generation.mturk.rating import AnswerError, Ratings, check_worker, identity_of, read_hits
 from downstream.audio_generation.mturk.server import RatingServer, range_of, seconds_since
 from utility.audio.io import save_audio
 from utility.errors import DataError
@@ -311,6 +312,36 @@ def test_a_server_that_was_killed_goes_on(condition: Path, tmp_path: Path):
     again.journal.unlink()
     with pytest.raises(DataError, match="exists, but not its journal"):
         Ratings(hits, page, results)
+
+
+def test_answers_to_other_recordings_are_refused(tmp_path: Path):
+    results, given = tmp_path / "results.csv", {name: str(value) for name, value in answers().items()}
+    folder = batched(tmp_path)
+    hits, page = read_hits(folder), music_page(2)
+    ratings = Ratings(hits, page, results, test=identity_of(folder))
+    assert ratings.submit("Ann", 0, given)
+    ratings.close()
+    Ratings(hits, page, results, test=identity_of(folder)).close()
+    shutil.rmtree(folder)
+    again = batched(tmp_path, methods=("test", "ours"))
+    assert read_hits(again) == hits  # the same addresses, of other methods
+    with pytest.raises(DataError, match="holds the answers of another listening test"):
+        Ratings(hits, page, results, test=identity_of(again))
+
+
+@pytest.mark.parametrize("name", ["worker", "time", "seconds"])
+def test_a_journal_that_lacks_something_is_damaged(condition: Path, tmp_path: Path, name):
+    entry = {
+        "worker": "Ann",
+        "hit": 0,
+        "time": 1.0,
+        "seconds": 1.0,
+        "answers": {key: str(value) for key, value in answers().items()},
+        "test": "",
+    }
+    (tmp_path / "results.csv.jsonl").write_text(json.dumps({key: value for key, value in entry.items() if key != name}) + "\n")
+    with pytest.raises(DataError, match=f"is damaged: '{name}'"):
+        Ratings(read_hits(condition), music_page(2), tmp_path / "results.csv")
 
 
 class Full:
