@@ -165,6 +165,9 @@ def speech(answers: Sequence[Answer], per_class: int) -> tuple[dict[str, dict[st
     Args:
         answers: of digits; those without a digit do not count.
         per_class: the recordings 0 to per_class - 1 are zeros, and so on.
+
+    Raises:
+        DataError: a recording beyond the nines.
     """
     kept = [answer for answer in answers if "digit" in answer.given]
     means = {
@@ -172,7 +175,10 @@ def speech(answers: Sequence[Answer], per_class: int) -> tuple[dict[str, dict[st
     }
     labels: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for answer in kept:
-        labels[answer.method].append((_number(answer.name) // per_class, answer.given["digit"]))
+        digit = _number(answer.name) // per_class
+        if digit > 9:
+            raise DataError(f"recording {answer.name} of {answer.method} is of no digit: --per_class {per_class} is too small")
+        labels[answer.method].append((digit, answer.given["digit"]))
     agreement = {method: sum(true == said for true, said in pairs) / len(pairs) for method, pairs in labels.items()}
     kappa = {method: _kappa(pairs) for method, pairs in labels.items()}
     return means, agreement, kappa

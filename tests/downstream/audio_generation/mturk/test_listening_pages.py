@@ -498,3 +498,8 @@ def test_opinions_on_a_whole_page_count_once_for_each_method():
             assert quality[method].high - 3 == pytest.approx(1.96 * deviation / math.sqrt(2))
     with pytest.raises(DataError, match="the interval of the quality of few needs at least 2 independent answers, not 1"):
         speech([answer for answer in answers if answer.worker == "Ann"], per_class=50)
+    beyond = [
+        Answer(worker, "ours", "20.wav", {"digit": 0, "intelligibility": 3, "quality": 3, "diversity": 3}, 1) for worker in ("Ann", "Ben")
+    ]
+    with pytest.raises(DataError, match=r"recording 20\.wav of ours is of no digit: --per_class 2 is too small"):
+        speech(beyond, per_class=2)
