@@ -177,8 +177,8 @@ class CodeExpert(DownstreamExpert):
             raise ConfigError(f"n_samples is {options.n_samples}, but {options.split} has {len(examples)} examples", f"{SOURCE}.generate")
         seed = context.seed if options.seed is None else options.seed
         with output_folder(options.save_dir, context.results_dir) as folder:
-            generator = Generator(self.judged(), self.quantiser, options, context.device, seed, examples, self.settings.model)
-            paths, logprobs = generator.run(folder, self.settings.corpus.name, self.settings.model["_name_"], self.sample_rate)
+            generator = Generator(self.judged(), self.quantiser, options, context.device, seed, self.settings.model, examples)
+            paths, logprobs = generator.run(folder, self.settings.corpus.name, self.sample_rate)
         drawn = options.l_sample - max(0, options.l_prefix - 1)
         return {
             "recordings": Score(len(paths), True, "count"),

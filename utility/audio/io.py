@@ -35,6 +35,7 @@ AUDIO_EXTENSIONS = frozenset(_FORMATS)
 
 # In these encodings a sample does not depend on the ones before it, so that a seek is exact; FLAC's subtypes are PCM_* too.
 _SEEKABLE = frozenset({"PCM_S8", "PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW"})
+# Samples that are numbers as they are.
 _REAL = {"FLOAT": np.float32, "DOUBLE": np.float64}
 
 # Writers to pipes, who cannot go back to the header, leave one of these as the size of a WAV's samples: 0, or from here on.

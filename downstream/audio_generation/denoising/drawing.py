@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +67,7 @@ class Drawer:
     sample_rate: int
     device: str
     seed: int
-    config: Mapping[str, object] = field(default_factory=dict)
+    config: Mapping[str, object]
 
     def draw(self, folder: Path, naming: Naming, length: int) -> list[Path]:
         """Waveforms of nothing but noise; those of finished passes are taken over when it is done again."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,8 +35,8 @@ class Generator:
         options: what is generated.
         device: of the model.
         seed: of the drawing.
-        examples: what to go on from, where ``options.l_prefix`` asks for it.
         config: the section that the model is made of: what its weights do not show decides the codes too.
+        examples: what to go on from, where ``options.l_prefix`` asks for it.
     """
 
     model: CodeModel
@@ -43,15 +44,15 @@ class Generator:
     options: Options
     device: str
     seed: int
+    config: Mapping[str, Any]
     examples: CodeDataset | None = None
-    config: Mapping[str, object] = field(default_factory=dict)
 
-    def run(self, folder: Path, corpus: str, name: str, sample_rate: int) -> tuple[list[Path], np.ndarray]:
+    def run(self, folder: Path, corpus: str, sample_rate: int) -> tuple[list[Path], np.ndarray]:
         """Generates and writes everything, or what is left of it.
 
         Args:
             folder: where to.
-            corpus, name: what the files are called after.
+            corpus: what the files are called after, beside the model.
             sample_rate: in Hz.
 
         Returns:
@@ -73,7 +74,7 @@ class Generator:
                     bar.update(options.l_sample)
                 parts.append(found)
         together = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-        naming = Naming(corpus, name, options.l_sample / sample_rate, conditional=bool(options.l_prefix))
+        naming = Naming(corpus, self.config["_name_"], options.l_sample / sample_rate, conditional=bool(options.l_prefix))
         paths = write(folder, naming, together, self._decoder, sample_rate)
         passes.clear()
         return paths, together["logprobs"]

@@ -68,11 +68,10 @@ _KEPT = itemgetter("test", "hit", "answers", "worker", "time", "seconds")  # of 
 
 
 def identity_of(folder: Path) -> str:
-    """A word that changes with the recordings of a condition and what they are: equal addresses may stand for others in another one."""
+    """A word that changes with the recordings of a condition and what they are: made again, equal addresses may stand for others."""
     digest = hashlib.sha256()
-    for name in ("uids.txt", "urls.csv"):
-        path = folder / name
-        digest.update(path.read_bytes() if path.is_file() else b"")
+    for path in [*folder.glob("uids.txt"), folder / "urls.csv", *sorted(folder.glob("*/*.wav"))]:
+        digest.update(str(path.relative_to(folder)).encode() + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:16]
 
 

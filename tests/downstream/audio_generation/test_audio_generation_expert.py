@@ -198,15 +198,8 @@ def test_steps_that_differ_from_the_whole_are_said(tmp_path, corpus, monkeypatch
         generate(task, tmp_path)
 
 
-def samples_of(path: Path) -> np.ndarray:
-    """What is heard; the file itself also holds the second in which it was written (the PEAK chunk of 32-bit floats)."""
-    return soundfile.read(path, dtype="float32")[0]
-
-
-def test_what_is_generated_does_not_depend_on_the_batches_and_survives_a_kill(tmp_path, corpus, monkeypatch):
-    fields = {"n_samples": 5, "l_sample": 32}
-    generate(expert(tmp_path, corpus, generate=fields), tmp_path / "whole")
-    task = expert(tmp_path, corpus, generate=fields | {"n_batch": 2})
+def stopped_in_its_second_pass(task: DownstreamExpert, place: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Generates until Ctrl-C; returns how many sequences each pass has, also of later generations."""
     stepper, calls = type(task.model).stepper, []
 
     def counted(self, batch, mode=None):
@@ -217,7 +210,15 @@ def test_what_is_generated_does_not_depend_on_the_batches_and_survives_a_kill(tm
 
     monkeypatch.setattr(type(task.model), "stepper", counted)
     with pytest.raises(KeyboardInterrupt):
-        generate(task, tmp_path / "parts")
+        generate(task, place)
+    return calls
+
+
+def test_what_is_generated_does_not_depend_on_the_batches_and_survives_a_kill(tmp_path, corpus, monkeypatch):
+    fields = {"n_samples": 5, "l_sample": 32}
+    generate(expert(tmp_path, corpus, generate=fields), tmp_path / "whole")
+    task = expert(tmp_path, corpus, generate=fields | {"n_batch": 2})
+    calls = stopped_in_its_second_pass(task, tmp_path / "parts", monkeypatch)
     generate(task, tmp_path / "parts")
     assert calls == [2, 2, 2, 1]  # the first pass was not done again
     files = sorted((tmp_path / "whole" / "samples").iterdir())
@@ -225,14 +226,14 @@ def test_what_is_generated_does_not_depend_on_the_batches_and_survives_a_kill(tm
     for path in files:
         other = tmp_path / "parts" / "samples" / path.name
         if path.suffix == ".wav":
-            np.testing.assert_array_equal(samples_of(other), samples_of(path))
+            assert other.read_bytes() == path.read_bytes()
     ours = np.load(next((tmp_path / "parts" / "samples").glob("*.npy")))
     np.testing.assert_allclose(ours, np.load(next((tmp_path / "whole" / "samples").glob("*.npy"))), rtol=1e-6)
     generate(expert(tmp_path, corpus, generate=fields | {"n_samples": 2}), tmp_path / "parts")
     assert len(list((tmp_path / "parts" / "samples").glob("*.wav"))) == 2  # those of the larger generation are gone
     generate(expert(tmp_path, corpus, generate=fields), tmp_path / "other", seed=1)
     assert files[0].suffix == ".wav"
-    assert (samples_of(tmp_path / "other" / "samples" / files[0].name) != samples_of(files[0])).any()
+    assert (tmp_path / "other" / "samples" / files[0].name).read_bytes() != files[0].read_bytes()
 
 
 def test_a_killed_generation_of_another_network_with_equal_weights_is_not_taken_over(tmp_path, corpus, monkeypatch):
@@ -243,18 +244,7 @@ def test_a_killed_generation_of_another_network_with_equal_weights_is_not_taken_
     )
     other.load_state_dict(first.state_dict())
     generate(other, tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        stepper, calls = type(first.model).stepper, []
-
-        def counted(self, batch, mode=None):
-            calls.append(batch)
-            if len(calls) == 2:
-                raise KeyboardInterrupt
-            return stepper(self, batch, mode)
-
-        patch.setattr(type(first.model), "stepper", counted)
-        with pytest.raises(KeyboardInterrupt):
-            generate(first, tmp_path / "parts")
+    stopped_in_its_second_pass(first, tmp_path / "parts", monkeypatch)
     generate(other, tmp_path / "parts")
     ours, wanted = (np.load(next((tmp_path / place / "samples").glob("*.npy"))) for place in ("parts", "whole"))
     np.testing.assert_array_equal(ours, wanted)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from downstream.audio_generation.mturk import turk_create_batch
 from downstream.audio_generation.mturk.pages import PAGES
 from downstream.audio_generation.mturk.rating import Ratings, read_hits
 from downstream.audio_generation.mturk.server import RatingServer
+from tests.downstream.audio_generation.mturk.conditions import serving
 from tests.support.chromium import Chromium
 from utility.audio.io import save_audio
 
@@ -34,13 +34,8 @@ def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[RatingSer
     assert turk_create_batch.main([*words, "--methods", "ours", "test"]) == 0
     folder = tmp_path / "final/hums"
     ratings = Ratings(read_hits(folder), PAGES[request.param](2), tmp_path / "results.csv")
-    with RatingServer(("127.0.0.1", 0), folder, ratings) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-        thread.start()
+    with serving(folder, ratings) as server:
         yield server
-        server.shutdown()
-        thread.join()
-        ratings.close()
 
 
 @pytest.mark.parametrize("served", ["music", "speech"], indirect=True)
