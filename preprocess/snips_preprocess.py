@@ -131,12 +131,10 @@ def convert(source_and_name: tuple[Path, str], out: Path) -> str | None:
     target = out / name
     if target.is_file():
         return None
-    draft = target.with_name(f".part-{target.name}")
     try:
-        save_audio(draft, load_audio(source, SAMPLE_RATE), SAMPLE_RATE)
+        save_audio(target, load_audio(source, SAMPLE_RATE), SAMPLE_RATE)
     except DataError as error:
         return str(error)
-    draft.replace(target)
     return None
 
 

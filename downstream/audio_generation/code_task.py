@@ -49,6 +49,13 @@ class CodeExpert(DownstreamExpert):
         """The network that the settings describe."""
         self.quantiser = self.settings.quantiser
         model = build(self.settings.model, self.quantiser.n_codes)
+        if (own := getattr(model.model, "quantization", self.quantiser.kind)) != self.quantiser.kind:
+            raise ConfigError(f"quantization must be that of datarc, {self.quantiser.kind}, not {own}", f"{SOURCE}.modelrc")
+        if self.settings.tbptt is not None and not model.model.goes_on:
+            name = self.settings.model["_name_"]
+            raise ConfigError(
+                f"{name} carries nothing from chunk to chunk; leave the section out (samplernn and wavenet can)", f"{SOURCE}.tbptt"
+            )
         self.framing = self._framing(model.warm_up)
         return model
 

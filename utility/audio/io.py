@@ -16,6 +16,7 @@ import soundfile
 import soxr
 
 from utility.errors import DataError, did_you_mean
+from utility.experiment.texts import write_whole
 
 # The format that each suffix means when a file is written; reading looks at the content.
 _FORMATS = {
@@ -142,10 +143,11 @@ def resample(wav: np.ndarray, source_rate: int, target_rate: int) -> np.ndarray:
 
 
 def save_audio(path: str | Path, wav: np.ndarray, sample_rate: int, subtype: str | None = None) -> None:
-    """Writes a waveform; the suffix of ``path`` chooses the format, missing folders are made. Equal samples give equal WAV files.
+    """Writes a waveform; the suffix of ``path`` chooses the format, missing folders are made. Equal samples give equal WAV files. The file
+    is there whole or not at all.
 
     Args:
-        path: the file to write; an existing one is replaced.
+        path: the file to write; an existing one is replaced, once the new one is whole.
         wav: (n,) or (n, channels) in [-1, 1]; what lies outside is clipped in integer formats.
         sample_rate: in Hz.
         subtype: libsndfile's name of the sample format such as ``"FLOAT"``; the format's usual one (16 bit for WAV and FLAC) by default.
@@ -161,14 +163,18 @@ def save_audio(path: str | Path, wav: np.ndarray, sample_rate: int, subtype: str
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         subtype = subtype or ("OPUS" if suffix == ".opus" else None)
-        if suffix == ".wav" and subtype in _REAL:
-            from scipy.io import wavfile
-
-            wavfile.write(path, sample_rate, wav.astype(_REAL[subtype]))  # libsndfile would write the time of day into the header
-        else:
-            soundfile.write(path, wav, sample_rate, subtype=subtype, format=_FORMATS[suffix])
+        write_whole(path, lambda partial: _write(partial, wav, sample_rate, _FORMATS[suffix], subtype))
     except (soundfile.SoundFileError, OSError, ValueError) as error:
         raise DataError(f"cannot write {path}: {reason(error)}") from error
+
+
+def _write(path: Path, wav: np.ndarray, sample_rate: int, kind: str, subtype: str | None) -> None:
+    if kind == "WAV" and subtype in _REAL:
+        from scipy.io import wavfile
+
+        wavfile.write(path, sample_rate, wav.astype(_REAL[subtype]))  # libsndfile would write the time of day into the header
+    else:
+        soundfile.write(path, wav, sample_rate, subtype=subtype, format=kind)
 
 
 def find_audio(folder: str | Path) -> list[Path]:

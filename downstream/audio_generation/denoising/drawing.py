@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,13 +16,11 @@ from utility.audio.io import find_audio, load_audio, save_audio
 from utility.errors import DataError, of_files
 
 from ..generation.files import Naming, remove_others
-from ..generation.passes import Passes, fingerprint, in_passes
+from ..generation.passes import Passes, fingerprint
 from ..models.diffusion import Schedule, sample
 from ..models.diffwave import DiffWave
 from ..models.mel import Mel
 from .settings import Drawing
-
-_NOTHING = np.empty(0)
 
 
 class Normals:
@@ -73,13 +70,13 @@ class Drawer:
         """Waveforms of nothing but noise; those of finished passes are taken over when it is done again."""
         options, paths = self.options, []
         passes = Passes(folder, self._mark(length=length))
-        ranges = in_passes(options.n_samples, options.batch(self.device))
-        with self._bar(len(ranges)) as bar:
-            for streams in ranges:
-                found = self._found(passes, streams, bar, lambda streams=streams: self._sample(streams, length, bar))
-                paths += [
-                    self._save(folder / f"{naming.stem}_gen_{stream + 1}.wav", wav) for stream, wav in zip(streams, found, strict=True)
-                ]
+        left = passes.left(options.n_samples, options.batch(self.device))
+        with self._bar(passes, left) as bar:
+            for streams in left:
+                passes.keep(streams, {"wavs": self._sample(streams, length, bar).numpy()})
+        for streams in passes.done():  # not before all are there: no file of another generation stands beside them under a like name
+            for stream, wav in zip(streams, passes.load(streams)["wavs"], strict=True):
+                paths.append(self._save(folder / f"{naming.stem}_gen_{stream + 1}.wav", wav))
         remove_others(folder, naming, paths)
         passes.clear()
         return paths
@@ -95,36 +92,28 @@ class Drawer:
         if not files:
             raise DataError(f"{source} holds no audio")
         targets = places(sorted(files)[: self.options.n_samples], folder)
-        passes, paths = Passes(folder, self._mark(mel=asdict(self.mel), files=list(map(str, targets.values())))), []
-        with self._bar(len(targets)) as bar:
-            for stream, (place, file) in enumerate(targets.items()):
-                wav, streams = torch.from_numpy(load_audio(file, self.sample_rate)), range(stream, stream + 1)
+        heard = [*targets.values()]
+        passes = Passes(folder, self._mark(mel=asdict(self.mel), files=list(map(str, heard))))
+        left = passes.left(len(heard), 1, lambda streams: self._heard(heard[streams.start]).tobytes())
+        with self._bar(passes, left) as bar:
+            for streams in left:
+                wav = self._heard(file := heard[streams.start])
                 try:
-                    (drawn,) = self._found(
-                        passes, streams, bar, lambda wav=wav, streams=streams: self._spoken(wav, streams, bar), wav.numpy()
-                    )
+                    passes.keep(streams, {"wavs": self._spoken(torch.from_numpy(wav), streams, bar).numpy()}, wav.tobytes())
                 except DataError as error:
                     raise of_files(error, file) from error
-                paths.append(self._save(place, drawn))
+        paths = [self._save(place, passes.load(range(i, i + 1))["wavs"][0]) for i, place in enumerate(targets)]
         passes.clear()
         return paths
+
+    def _heard(self, file: Path) -> np.ndarray:
+        return load_audio(file, self.sample_rate)
 
     def _spoken(self, wav: Tensor, streams: range, bar: tqdm) -> Tensor:
         """(1, L), from the spectrogram of a recording (L,)."""
         length = math.ceil(len(wav) / self.network.pooled) * self.network.pooled
         mel = self.mel(torch.nn.functional.pad(wav, (0, length - len(wav)))[None].to(self.device))
         return self._sample(streams, length, bar, mel)[:, : len(wav)]
-
-    def _found(self, passes: Passes, streams: range, bar: tqdm, made: Callable[[], Tensor], heard: np.ndarray = _NOTHING) -> np.ndarray:
-        """The waveforms of a pass: those of a finished one that has ``heard`` the same, or what ``made`` gives, which is kept."""
-        digest = np.frombuffer(hashlib.sha256(heard.tobytes()).digest(), np.uint8)
-        found = passes.find(streams.start, streams.stop)
-        if found is None or not np.array_equal(found["heard"], digest):
-            found = {"wavs": made().numpy(), "heard": digest}
-            passes.keep(streams.start, streams.stop, found)
-        else:
-            bar.update(len(self.schedule))
-        return found["wavs"]
 
     def _sample(self, streams: range, length: int, bar: tqdm, mel: Tensor | None = None) -> Tensor:
         normals = Normals(self.seed, streams, length, self.device)
@@ -133,12 +122,14 @@ class Drawer:
             raise DataError("the network says numbers that are not finite: its training has failed, or the checkpoint is damaged")
         return wavs
 
-    def _bar(self, passes: int) -> tqdm:
-        return tqdm(total=passes * len(self.schedule), desc="generate", unit="step", mininterval=0.5, dynamic_ncols=True)
+    def _bar(self, passes: Passes, left: Sequence[range]) -> tqdm:
+        finished, steps = len(passes.done()), len(self.schedule)
+        total, initial = (finished + len(left)) * steps, finished * steps
+        return tqdm(total=total, initial=initial, desc="generate", unit="step", mininterval=0.5, dynamic_ncols=True)
 
     def _mark(self, **more: object) -> str:
         """A word that changes with anything that decides the waveforms."""
-        fields = {name: value for name, value in asdict(self.options).items() if name not in ("save_dir", "seed")}
+        fields = {name: value for name, value in asdict(self.options).items() if name not in ("save_dir", "n_batch", "seed")}
         fields |= {"seed": self.seed, "betas": self.schedule.betas.tolist(), "model": dict(self.config), **more}
         return fingerprint(fields, self.network.state_dict())
 

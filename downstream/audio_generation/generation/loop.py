@@ -26,6 +26,10 @@ class Loop:
     zero: int
     published: bool = False
 
+    def skipped(self, stepper: Stepper) -> int:
+        """Steps over zero tokens before the first code; none where the stepper knows what they lead to, as they are always the same."""
+        return 0 if not self.published and hasattr(stepper, "warm") else stepper.warm_up
+
     @torch.no_grad()
     def __call__(
         self,
@@ -51,12 +55,11 @@ class Loop:
         Returns:
             codes (B, length) int64 and the log likelihoods (B,) float64, natural, of those that were drawn.
         """
-        if not self.published and hasattr(stepper, "warm"):  # the warm-up is always the same: no steps are taken for it
+        skipped = self.skipped(stepper)
+        if skipped < stepper.warm_up:
             stepper.warm()
-            skipped = 0
         else:
             stepper.reset()
-            skipped = stepper.warm_up
         zeros = torch.full((batch,), self.zero, dtype=torch.int64, device=device)
         given = [zeros] * skipped + ([zeros] if prefix is None else list(prefix.to(device).T))
         if self.published and prefix is None and skipped:

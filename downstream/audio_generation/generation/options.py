@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from utility.errors import ConfigError
-from utility.training.fields import Count, CountFromZero, NotNegative, Part, check_name, made_of
+from utility.training.fields import Count, CountFromZero, NotNegative, Part, check_finite, check_name, made_of
 
 from ..data.corpora import SPLITS
-from .passes import in_passes
 
 SOURCE = "config.downstream_expert.generate"
 BATCH = {"cpu": 32, "cuda": 1024}
@@ -60,6 +59,7 @@ class Options:
             ConfigError, UnknownNameError: fields that do not exist or are impossible.
         """
         options = made_of(cls, fields if fields is not None else {}, source=SOURCE)
+        check_finite({"temp": options.temp}, source=SOURCE)
         check_name(f"split in {SOURCE}.split", options.split, SPLITS)
         if options.l_prefix > options.l_sample:
             raise ConfigError(f"l_prefix must be at most l_sample, {options.l_sample}, not {options.l_prefix}", SOURCE)
@@ -70,7 +70,3 @@ class Options:
     def batch(self, device: str) -> int:
         """Examples of a pass."""
         return min(self.n_samples, self.n_batch or max(1, BATCH.get(device.partition(":")[0], BATCH["cpu"]) // self.n_reps))
-
-    def passes(self, device: str) -> list[range]:
-        """The examples of each pass."""
-        return in_passes(self.n_samples, self.batch(device))

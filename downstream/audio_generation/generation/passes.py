@@ -5,10 +5,12 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
+import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,9 @@ import torch
 
 from utility.errors import DataError
 from utility.experiment.texts import write_whole
+
+log = logging.getLogger(__name__)
+HEARD = "heard"  # the digest of what a pass goes on from
 
 
 def fingerprint(settings: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> str:
@@ -28,13 +33,8 @@ def fingerprint(settings: Mapping[str, Any], weights: Mapping[str, torch.Tensor]
     return digest.hexdigest()[:16]
 
 
-def in_passes(count: int, size: int) -> list[range]:
-    """The numbers below ``count``, ``size`` at once."""
-    return [range(start, min(start + size, count)) for start in range(0, count, size)]
-
-
 class Passes:
-    """The finished passes in ``folder/.unfinished-<fingerprint>``.
+    """The finished passes over numbered streams, or examples, in ``folder/.unfinished-<fingerprint>``.
 
     Args:
         folder: where the files of the generation go in the end.
@@ -44,28 +44,61 @@ class Passes:
     def __init__(self, folder: Path, mark: str):
         self.folder = folder / f".unfinished-{mark}"
 
-    def path(self, first: int, last: int) -> Path:
-        """The file of the pass over these examples."""
-        return self.folder / f"{first}-{last}.npz"
+    def path(self, streams: range) -> Path:
+        """The file of the pass over these."""
+        return self.folder / f"{streams.start}-{streams.stop}.npz"
 
-    def find(self, first: int, last: int) -> dict[str, np.ndarray] | None:
-        """A finished pass."""
-        path = self.path(first, last)
-        if not path.is_file():
-            return None
+    def done(self) -> list[range]:
+        """The streams of each finished pass, in order."""
+        bounds = (re.fullmatch(r"(\d+)-(\d+)\.npz", path.name) for path in self.folder.glob("*.npz"))
+        return sorted((range(*map(int, match.groups())) for match in bounds if match), key=lambda streams: streams.start)
+
+    def left(self, count: int, size: int, heard: Callable[[range], bytes] = lambda streams: b"") -> list[range]:
+        """The streams below ``count`` that no finished pass has, ``size`` at once.
+
+        Args:
+            count: of all streams.
+            size: of a pass, which may have been another one before.
+            heard: what streams go on from; a pass that has heard something else is removed.
+
+        Raises:
+            DataError: the file of a pass is damaged.
+        """
+        for streams in self.done():
+            if not np.array_equal(self.load(streams, [HEARD])[HEARD], _digest(heard(streams))):
+                self.path(streams).unlink()
+        ends = [0, *(bound for streams in self.done() for bound in (streams.start, streams.stop)), count]
+        gaps = zip(ends[::2], ends[1::2], strict=True)
+        return [range(first, min(first + size, last)) for start, last in gaps for first in range(start, last, size)]
+
+    def load(self, streams: range, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+        """A finished pass, or only what is named of it.
+
+        Raises:
+            DataError: its file is damaged.
+        """
+        path = self.path(streams)
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                return dict(stored)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                return {name: stored[name] for name in names or stored.files}
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise DataError(f"{path} is damaged; remove it, and its part is generated again: {error}") from error
 
-    def keep(self, first: int, last: int, found: Mapping[str, np.ndarray]) -> None:
-        """Writes a finished pass; the file appears whole or not at all."""
+    def keep(self, streams: range, found: Mapping[str, np.ndarray], heard: bytes = b"") -> None:
+        """Writes a finished pass and what its streams have gone on from; the file appears whole or not at all."""
         self.folder.mkdir(parents=True, exist_ok=True)
         content = io.BytesIO()
-        np.savez_compressed(content, **found)
-        write_whole(self.path(first, last), lambda path: path.write_bytes(content.getvalue()))
+        np.savez_compressed(content, **found, **{HEARD: _digest(heard)})
+        write_whole(self.path(streams), lambda path: path.write_bytes(content.getvalue()))
 
     def clear(self) -> None:
-        """Removes them, once everything is written."""
+        """Removes them, once everything is written, and names what generations with other settings have not finished."""
         shutil.rmtree(self.folder, ignore_errors=True)  # what a kill cut short lies there too
+        if others := sorted(self.folder.parent.glob(".unfinished-*")):
+            log.warning(
+                "%s: unfinished generations with other settings; remove them if nobody goes on with them", ", ".join(map(str, others))
+            )
+
+
+def _digest(heard: bytes) -> np.ndarray:
+    return np.frombuffer(hashlib.sha256(heard).digest(), np.uint8)

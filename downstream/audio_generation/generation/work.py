@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from utility.errors import DataError
+from utility.errors import ConfigError, DataError
 
 from ..data.dataset import CodeDataset
 from ..models.code_model import CodeModel
@@ -22,8 +22,10 @@ from .agreement import check_steps
 from .drawing import Drawing, Uniforms, entropies
 from .files import Naming, write
 from .loop import Loop
-from .options import Options
-from .passes import Passes, fingerprint
+from .options import SOURCE, Options
+from .passes import HEARD, Passes, fingerprint
+
+BESIDE = ("save_dir", "test_model", "n_batch", "seed")  # options that decide no code, and the seed, which may be the experiment's
 
 
 @dataclass(frozen=True)
@@ -56,28 +58,29 @@ class Generator:
             sample_rate: in Hz.
 
         Returns:
-            the recordings, and the natural log likelihoods of the sequences, in no particular order.
+            the recordings, and the natural log likelihoods of the sequences, in the order of replicas and examples.
+
+        Raises:
+            ConfigError: the steps would go on beyond what the forward pass knows.
+            DataError: the network says no numbers, or a recording is too short to go on from.
         """
         options = self.options
+        if (reach := getattr(self.model.model, "reach", math.inf)) < options.l_sample:
+            raise ConfigError(f"l_sample must be at most {reach}, not {options.l_sample}: l_max of modelrc cuts the kernel there", SOURCE)
         if options.test_model:
             check_steps(self.model, self.quantiser.zero, self.device, options.mode)
         passes = Passes(folder, fingerprint(self._decisive(), self.model.state_dict()))
-        ranges = options.passes(self.device)
-        parts = []
-        with tqdm(total=len(ranges) * options.l_sample, desc="generate", unit="step", mininterval=0.5, dynamic_ncols=True) as bar:
-            for examples in ranges:
-                found = passes.find(examples.start, examples.stop)
-                if found is None:
-                    found = self._generate(examples, bar)
-                    passes.keep(examples.start, examples.stop, found)
-                else:
-                    bar.update(options.l_sample)
-                parts.append(found)
-        together = {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+        left, finished = passes.left(options.n_samples, options.batch(self.device), self._heard), len(passes.done()) * options.l_sample
+        total = finished + len(left) * options.l_sample
+        with tqdm(total=total, initial=finished, desc="generate", unit="step", mininterval=0.5, dynamic_ncols=True) as bar:
+            for examples in left:
+                heard = self._heard(examples)
+                passes.keep(examples, self._generate(examples, bar), heard)
+        found = _together([passes.load(examples) for examples in passes.done()])
         naming = Naming(corpus, self.config["_name_"], options.l_sample / sample_rate, conditional=bool(options.l_prefix))
-        paths = write(folder, naming, together, self._decoder, sample_rate)
+        paths = write(folder, naming, found, self._decoder, sample_rate)
         passes.clear()
-        return paths, together["logprobs"]
+        return paths, found["logprobs"]
 
     @property
     def _decoder(self) -> Quantiser:
@@ -85,7 +88,7 @@ class Generator:
 
     def _decisive(self) -> Mapping[str, object]:
         """What decides the codes."""
-        fields = {name: value for name, value in asdict(self.options).items() if name not in ("save_dir", "test_model", "seed")}
+        fields = {name: value for name, value in asdict(self.options).items() if name not in BESIDE}
         chunks = [] if self.examples is None else [str(chunk) for chunk in self.examples.chunks[: self.options.n_samples]]
         return {**fields, "seed": self.seed, "examples": chunks, "codes": str(self.quantiser), "model": dict(self.config)}
 
@@ -100,8 +103,11 @@ class Generator:
             if drawn and options.entropy:
                 entropy.add_(entropies(logits))
 
-        codes, logprobs = Loop(Drawing(options.temp, options.top_p), self.quantiser.zero, options.published)(
-            self.model.stepper(len(streams), options.mode),
+        loop = Loop(Drawing(options.temp, options.top_p), self.quantiser.zero, options.published)
+        stepper = self.model.stepper(len(streams), options.mode)
+        bar.total += loop.skipped(stepper)
+        codes, logprobs = loop(
+            stepper,
             Uniforms([(self.seed, *stream) for stream in streams], self.device),
             options.l_sample,
             len(streams),
@@ -118,6 +124,12 @@ class Generator:
         found |= {"example": np.array([e for e, _ in streams]), "replica": np.array([r for _, r in streams])}
         return found | ({"entropy": entropy.cpu().numpy()} if options.entropy else {})
 
+    def _heard(self, examples: range) -> bytes:
+        """What the sequences of some examples go on from."""
+        if not (wanted := self.options.l_prefix):
+            return b""
+        return b"".join(self._beginning(example, wanted - 1).numpy().tobytes() for example in examples)
+
     def _prefix(self, streams: list[tuple[int, int]]) -> Tensor | None:
         """(streams, l_prefix): the zero token and the first codes of each stream's example."""
         wanted = self.options.l_prefix
@@ -132,6 +144,13 @@ class Generator:
             path = self.examples.chunks[example].path
             raise DataError(f"{path} has {len(codes)} samples, too few for generate.l_prefix, which takes {count} of each example")
         return torch.cat([torch.tensor([self.quantiser.zero]), codes[:count]])
+
+
+def _together(parts: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """What passes have found, the first replicas of all examples first, however many examples a pass had."""
+    found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0] if name != HEARD}
+    order = np.lexsort((found["example"], found["replica"]))
+    return {name: values[order] for name, values in found.items()}
 
 
 def bits_per_sample(logprobs: np.ndarray, drawn: int) -> float:

@@ -43,6 +43,8 @@ def build(config: Mapping[str, Any], n_codes: int = N_CODES, source: str = SOURC
     check_name(f"model in {source}._name_", name, [*BACKBONES, ELSEWHERE])
     module = import_module(f".{BACKBONES[name]}", __package__)
     backbone = module.backbone_of(name, {field: value for field, value in config.items() if field != "_name_"}, source)
+    if any(getattr(part, "bidirectional", False) for part in backbone.modules()):
+        raise ConfigError("bidirectional is true: a network that predicts each code from those before it cannot look ahead", source)
     if (own := getattr(backbone, "n_codes", n_codes)) != n_codes:
         raise ConfigError(f"bits must be those of datarc: the recordings have {n_codes} codes, the network {own}", source)
     return CodeModel(backbone, n_codes)

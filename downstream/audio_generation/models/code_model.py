@@ -26,11 +26,13 @@ class Backbone(Protocol):
         d_input: the width H of what it reads; None: it reads the codes themselves and gives logits.
         d_output: the width of what it gives.
         warm_up: how many zero tokens must stand before the first code of a forward pass.
+        goes_on: whether a sequence may come in parts, each with the ``warm_up`` codes and the state of the last.
     """
 
     d_input: int | None
     d_output: int
     warm_up: int
+    goes_on: bool
 
     def __call__(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """(B, warm_up + L, d_input), or codes (B, warm_up + L) -> ((B, L, d_output), what the next part of the sequence begins with)."""

@@ -8,7 +8,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from utility.errors import DataError
+from utility.errors import ConfigError, DataError
 from utility.training.fields import Count, NotNegative
 
 from .diffwave_parts import N_MELS
@@ -25,6 +25,9 @@ class Mel:
         win_length: samples of the Hann window.
         mel_fmin, mel_fmax: the bands' lowest and highest frequency in Hz.
         sample_rate: in Hz.
+
+    Raises:
+        ConfigError: the window is longer than the transform, or there are no frequencies between the limits.
     """
 
     filter_length: Count = 1024
@@ -33,6 +36,15 @@ class Mel:
     mel_fmin: NotNegative = 0.0
     mel_fmax: NotNegative = 8000.0
     sample_rate: Count = 22050
+
+    def __post_init__(self) -> None:
+        faults, highest = [], min(self.mel_fmax, self.sample_rate / 2)
+        if self.win_length > self.filter_length:
+            faults.append(f"win_length must be at most filter_length, {self.filter_length}, not {self.win_length}")
+        if self.mel_fmin >= highest:
+            faults.append(f"mel_fmin must be below mel_fmax and half of sample_rate, {highest:g}, not {self.mel_fmin:g}")
+        if faults:
+            raise ConfigError(faults)
 
     @cached_property
     def bands(self) -> Tensor:

@@ -164,7 +164,7 @@ class SampleRNN(nn.Module):
         UnknownNameError: no such quantization.
     """
 
-    d_input = None
+    d_input, goes_on = None, True
 
     def __init__(
         self,

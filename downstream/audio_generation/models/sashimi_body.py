@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from utility.errors import ConfigError
+
+from .s4_layer import LongConvolution
 
 Layer = Callable[[nn.Module, Tensor | None], Tensor | None]
 
@@ -40,6 +43,8 @@ class SashimiBody(nn.Module):
         unet: blocks stand on the way down too, and each has its own skip connection.
         levels: from the top.
     """
+
+    goes_on = False
 
     def _arrange(self, d_model: int, pool: Sequence[int], unet: bool, down: list[nn.Module], up: list[nn.Module]) -> None:
         """Finds the levels in the flat lists of modules on the way down and on the way up."""
@@ -73,6 +78,22 @@ class SashimiBody(nn.Module):
     def _whole(self, x: Tensor) -> Tensor:
         """(B, L, H) -> (B, L, H)."""
         return self.norm(self._through(lambda module, value: module(value), x))
+
+    @property
+    def reach(self) -> float:
+        """Up to how many moments steps equal a forward pass: ``l_max`` of an S4 layer cuts its kernel, and no step."""
+        rows, pooled = [], 1
+        for level in self.levels:
+            rows.append((pooled, [*level.before, *level.after]))
+            pooled *= level.down.pool
+        rows.append((pooled, self.c_layers))
+        limits = [
+            part.l_max * pooled
+            for pooled, blocks in rows
+            for part in nn.ModuleList(blocks).modules()
+            if isinstance(part, LongConvolution) and part.l_max is not None
+        ]
+        return min(limits, default=math.inf)
 
     def _schedule(self) -> Iterator[nn.Module]:
         """The modules that have a state, in the order of the state's list."""

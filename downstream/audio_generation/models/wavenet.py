@@ -53,7 +53,7 @@ class WaveNet(nn.Module):
         self.kernel_size = kernel_size
         self.dilations = [2**i for i in range(layers)] * blocks
         self.receptive_field = 1 + (kernel_size - 1) * sum(self.dilations)
-        self.warm_up = self.receptive_field
+        self.warm_up, self.goes_on = self.receptive_field, True
 
         def convolutions(channels: int, width: int, taps: int = 1) -> nn.ModuleList:
             return nn.ModuleList(nn.Conv1d(channels, width, taps, bias=bias) for _ in self.dilations)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -41,9 +40,7 @@ def _copied(source: str, target: str, sample_rate: int) -> str:
         return source
     path = Path(target)
     if not path.exists():
-        part = path.with_name(f".{os.getpid()}.{path.name}")
         wav = load_audio(source, sample_rate)
         lacking = math.ceil(info.frames * sample_rate / info.sample_rate) - len(wav)  # librosa's lengths, which SHEET's copies have
-        save_audio(part, np.pad(wav, (0, max(0, lacking))), sample_rate, subtype="PCM_16")
-        part.replace(path)
+        save_audio(path, np.pad(wav, (0, max(0, lacking))), sample_rate, subtype="PCM_16")
     return target

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -159,7 +160,6 @@ def test_only_training_is_in_another_order_each_time(tmp_path, corpus, family):
 def test_replicas_count_in_the_size_of_a_pass():
     assert Options(n_samples=100, n_reps=4, l_prefix=2).batch("cpu") == 8
     assert Options(n_samples=100, n_reps=99, l_prefix=2).batch("cpu") == 1
-    assert Options(n_samples=5, n_batch=3).passes("cpu") == [range(3), range(3, 5)]
 
 
 def test_generated_files_are_sorted_and_say_how_likely_they_are(tmp_path, corpus):
@@ -214,13 +214,15 @@ def stopped_in_its_second_pass(task: DownstreamExpert, place: Path, monkeypatch:
     return calls
 
 
-def test_what_is_generated_does_not_depend_on_the_batches_and_survives_a_kill(tmp_path, corpus, monkeypatch):
+def test_what_is_generated_does_not_depend_on_the_batches_and_survives_a_kill(tmp_path, corpus, monkeypatch, caplog):
     fields = {"n_samples": 5, "l_sample": 32}
     generate(expert(tmp_path, corpus, generate=fields), tmp_path / "whole")
     task = expert(tmp_path, corpus, generate=fields | {"n_batch": 2})
     calls = stopped_in_its_second_pass(task, tmp_path / "parts", monkeypatch)
-    generate(task, tmp_path / "parts")
-    assert calls == [2, 2, 2, 1]  # the first pass was not done again
+    (tmp_path / "parts" / "samples" / ".unfinished-other").mkdir()
+    generate(expert(tmp_path, corpus, generate=fields | {"n_batch": 1}), tmp_path / "parts")
+    assert calls == [2, 2, 1, 1, 1]  # the first pass was not done again
+    assert re.search(r"samples/\.unfinished-other: unfinished generations with other settings", caplog.text)
     files = sorted((tmp_path / "whole" / "samples").iterdir())
     assert len(files) == 7
     for path in files:
@@ -255,6 +257,21 @@ def test_steps_are_compared_over_whole_pools():
     assert check_steps(model, 128, "cpu") < 1e-3
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        {**SMALL["sashimi"], "pool": [2], "layer": {"l_max": 16, "d_state": 8}},
+        {"_name_": "sashimi_standalone", "d_model": 8, "n_layers": 1, "pool": [2], "l_max": 16, "d_state": 8},
+    ],
+    ids=["sashimi", "sashimi_standalone"],
+)
+def test_no_step_goes_beyond_the_kernel_of_the_training(tmp_path, corpus, model):
+    task = expert(tmp_path, corpus, modelrc=model, generate={"n_samples": 1, "l_sample": 18})
+    with pytest.raises(ConfigError, match="l_sample must be at most 16, not 18: l_max of modelrc"):
+        generate(task, tmp_path)
+    generate(expert(tmp_path, corpus, modelrc=model, generate={"n_samples": 1, "l_sample": 16}), tmp_path)
+
+
 def test_a_network_has_as_many_codes_as_the_recordings():
     with pytest.raises(ConfigError, match="bits must be those of datarc: the recordings have 16 codes, the network 256"):
         build(SMALL["samplernn"], 16)
@@ -277,10 +294,42 @@ def test_a_conditional_generation_goes_on_from_its_examples(tmp_path, corpus):
     assert len(ends) > 3  # replicas part at the first code that is drawn
 
 
+def test_a_killed_conditional_generation_takes_over_what_went_on_from_the_same_recordings(tmp_path, monkeypatch):
+    corpus = sc09(tmp_path / "corpus")
+    fields = {"n_samples": 3, "n_reps": 2, "l_sample": 24, "l_prefix": 17}
+
+    def task(n_batch: int) -> DownstreamExpert:
+        return expert(tmp_path, corpus, generate={**fields, "n_batch": n_batch})
+
+    def found(place: str) -> tuple[np.ndarray, list]:
+        files = tmp_path / place / "samples"
+        return np.load(next(files.glob("*.npy"))), json.loads(next(files.glob("*.json")).read_text())
+
+    calls = stopped_in_its_second_pass(task(2), tmp_path / "parts", monkeypatch)
+    generate(task(1), tmp_path / "parts")
+    assert calls == [4, 2, 2]
+    generate(task(3), tmp_path / "whole")
+    np.testing.assert_allclose(found("parts")[0], found("whole")[0], rtol=1e-6)
+    assert [row["stream"] for row in found("parts")[1]] == [row["stream"] for row in found("whole")[1]]
+    monkeypatch.undo()
+    calls = stopped_in_its_second_pass(task(1), tmp_path / "other", monkeypatch)
+    path = task(1).dataset("val").chunks[0].path
+    wav, rate = soundfile.read(path)
+    soundfile.write(path, wav[::-1], rate)
+    generate(task(1), tmp_path / "other")
+    assert len(calls) == 2 + 3  # the finished one is not taken over
+
+
+def test_progress_ends_where_the_steps_end(tmp_path, corpus, capfd):
+    generate(expert(tmp_path, corpus, "wavenet", generate={"n_samples": 3, "n_batch": 2, "l_sample": 24, "published": True}), tmp_path)
+    assert f"100%|##########| {2 * (24 + 8)}/{2 * (24 + 8)} " in capfd.readouterr().err.replace("\N{FULL BLOCK}", "#")
+
+
 @pytest.mark.parametrize("published", [False, True])
 def test_linear_codes_are_decoded_as_they_were_made(tmp_path, corpus, published):
     data = {"_name_": "sc09", "path": str(corpus), "quantization": "linear"}
-    task = expert(tmp_path, corpus, datarc=data, generate={"n_samples": 1, "l_sample": 64, "published": published})
+    model = {**SMALL["samplernn"], "quantization": "linear"}
+    task = expert(tmp_path, corpus, datarc=data, modelrc=model, generate={"n_samples": 1, "l_sample": 64, "published": published})
     generate(task, tmp_path)
     wav, _ = soundfile.read(next((tmp_path / "samples").glob("*.wav")), dtype="float32")
     values = Quantiser("mu-law" if published else "linear").decode(torch.arange(256)).numpy()
@@ -373,6 +422,13 @@ def test_parameters_get_the_settings_that_they_ask_for():
             ConfigError,
             "l_prefix must be at most datarc.sample_len",
         ),
+        ({"tbptt": CHUNKS, "modelrc": SMALL["sashimi"]}, ConfigError, r"tbptt: sashimi carries nothing from chunk to chunk"),
+        (
+            {"modelrc": {**SMALL["samplernn"], "quantization": "linear"}},
+            ConfigError,
+            "modelrc: quantization must be that of datarc, mu-law, not linear",
+        ),
+        ({"generate": {"temp": float("inf"), "top_p": 0.9}}, ConfigError, "temp must be finite, not inf"),
         ({"generate": {"n_sample": 3}}, ConfigError, "did you mean 'n_samples'"),
         ({"generate": {"l_sample": 8, "l_prefix": 9}}, ConfigError, "l_prefix must be at most l_sample"),
         ({"generate": {"n_reps": 2}}, ConfigError, "n_reps needs l_prefix"),
@@ -423,19 +479,31 @@ def test_other_weights_or_options_make_another_generation():
 @pytest.mark.parametrize("damage", [lambda data: data[:40], lambda data: data[:60] + b"\xff" * 20 + data[80:], lambda data: b""])
 def test_a_damaged_pass_is_named(tmp_path, damage):
     passes = Passes(tmp_path, "mark")
-    passes.keep(0, 4, {"codes": np.arange(64, dtype=np.uint8).reshape(4, 16), "logprobs": np.zeros(4)})
-    path = passes.path(0, 4)
+    passes.keep(range(4), {"codes": np.arange(64, dtype=np.uint8).reshape(4, 16), "logprobs": np.zeros(4)})
+    path = passes.path(range(4))
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(DataError, match=r"0-4\.npz is damaged; remove it, and its part is generated again"):
-        passes.find(0, 4)
+        passes.left(8, 4)
+        passes.load(range(4))
 
 
 def test_what_a_kill_cut_short_ends_no_generation(tmp_path):
     passes = Passes(tmp_path, "mark")
-    passes.keep(0, 4, {"logprobs": np.zeros(4)})
+    passes.keep(range(4), {"logprobs": np.zeros(4)})
     (passes.folder / ".4-8.npz.tmp-1").write_bytes(b"PK")
+    assert passes.left(8, 4) == [range(4, 8)]
     passes.clear()
     assert not any(tmp_path.iterdir())
+
+
+def test_what_is_left_of_passes_of_other_sizes(tmp_path):
+    passes = Passes(tmp_path, "mark")
+    assert passes.left(5, 3) == [range(3), range(3, 5)]
+    passes.keep(range(2, 4), {})
+    passes.keep(range(9, 10), {})
+    assert passes.done() == [range(2, 4), range(9, 10)]
+    assert passes.left(12, 3) == [range(2), range(4, 7), range(7, 9), range(10, 12)]
+    assert passes.left(12, 3, lambda streams: bytes(streams.start == 2)) == [range(3), range(3, 6), range(6, 9), range(10, 12)]
 
 
 @pytest.mark.parametrize("family", ["sashimi", "diffwave"])

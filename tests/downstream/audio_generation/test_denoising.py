@@ -126,6 +126,7 @@ def test_a_killed_generation_goes_on(tmp_path, corpus):
     with pytest.raises(KeyboardInterrupt):
         generate(task, tmp_path / "killed")
     hook.remove()
+    assert not list((tmp_path / "killed" / "samples").glob("*.wav"))  # nor any beside those of an earlier seed
     counted = task.model.register_forward_hook(lambda *_: calls.append(1))
     np.testing.assert_array_equal(generate(task, tmp_path / "killed"), whole)
     counted.remove()
@@ -216,6 +217,9 @@ def test_mel_spectrograms_by_their_formula():
         ({"generate": {"l_sample": 63}}, ConfigError, "generate.l_sample must be a multiple of 4"),
         ({"generate": {"mel_from": "x"}}, ConfigError, "mel_from needs a network that hears"),
         ({**VOCODER, "mel": {}}, ConfigError, "mel.hop_length must be 16"),
+        ({"mel": {"mel_fmin": 7000, "mel_fmax": 7000}}, ConfigError, "mel: mel_fmin must be below mel_fmax and half of sample_rate, 7000"),
+        ({"mel": {"mel_fmin": 9000.5, "mel_fmax": 12000}}, ConfigError, "half of sample_rate, 8000, not 9000.5"),
+        ({"mel": {"filter_length": 512}}, ConfigError, "mel: win_length must be at most filter_length, 512, not 1024"),
         ({"modelrc": {**SMALL["diffwave"], "backbone": "sasimi"}}, UnknownNameError, "did you mean 'sashimi'"),
         ({"modelrc": {**SMALL["diffwave"], "d_modle": 4}}, ConfigError, "did you mean 'd_model'"),
     ],

@@ -88,9 +88,17 @@ def test_unknown_mode():
         trained(MODELS["sashimi"]).stepper(1, "diagnal")
 
 
+@pytest.mark.parametrize(
+    "config", [{**MODELS["sashimi"], "layer": {"bidirectional": True}}, {"_name_": "sashimi_standalone", "bidirectional": True}]
+)
+def test_networks_that_look_ahead_predict_no_codes(config):
+    with pytest.raises(ConfigError, match=r"bidirectional is true: a network that predicts .* cannot look ahead"):
+        build(config)
+
+
 def test_bidirectional_models_do_not_step():
     with pytest.raises(ConfigError, match="bidirectional"):
-        trained({**MODELS["sashimi"], "layer": {"bidirectional": True}}).stepper(1)
+        Sashimi(d_model=4, n_layers=1, pool=[2], d_state=8, bidirectional=True).setup_rnn()
 
 
 def test_setting_up_again_after_training_and_beside_the_convolution():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import time
 from pathlib import Path
@@ -176,6 +177,23 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path):
         save_audio(tmp_path / "a.wav", np.array([np.nan]), 16000)
     with pytest.raises(DataError, match=r"a\.mp3"):
         save_audio(tmp_path / "a.mp3", STEREO, 16000, subtype="PCM_16")
+
+
+@pytest.mark.parametrize("subtype", ["FLOAT", "PCM_16"])
+def test_a_disk_that_is_full_leaves_what_was_there(tmp_path, monkeypatch, subtype):
+    path = tmp_path / "a.wav"
+    save_audio(path, STEREO, 8000, subtype)
+    before = path.read_bytes()
+
+    def cut(file, *rest, **more):
+        Path(file).write_bytes(b"RIFF")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(soundfile, "write", cut)
+    monkeypatch.setattr("scipy.io.wavfile.write", cut)
+    with pytest.raises(DataError, match=r"cannot write .*a\.wav: No space left on device"):
+        save_audio(path, STEREO[:100], 8000, subtype)
+    assert [file.read_bytes() for file in tmp_path.iterdir()] == [before]
 
 
 def test_find_audio_goes_deep_follows_links_and_sorts(tmp_path: Path):
