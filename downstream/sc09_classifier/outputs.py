@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from filelock import FileLock
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
@@ -18,6 +19,8 @@ from utility.errors import DataError
 from utility.experiment.arrays import read_table, write_array
 from utility.experiment.texts import write_text
 from utility.metrics.generation import Outputs
+from utility.training.loading import Place, open_pass
+from utility.training.seeding import Stream
 
 from .dataset import DigitDataset
 from .features import LogMel
@@ -27,6 +30,7 @@ log = logging.getLogger(__name__)
 
 NOTE = "outputs.json"
 UNFINISHED = "unfinished"
+LOCK = ".lock"
 
 
 @torch.no_grad()
@@ -47,7 +51,8 @@ def classify(model: ResNeXt, features: LogMel, files: Sequence[Path], batch_size
     probabilities, activations = [], []
     dataset = DigitDataset(files, LogMel(features.pad_mode))
     loader = DataLoader(dataset, batch_size, num_workers=workers, collate_fn=DigitDataset.collate_fn)
-    for _, images, _, _ in tqdm(loader, desc=title, unit="batch", dynamic_ncols=True, leave=False):
+    opened = open_pass(lambda: loader, Place(0, Stream.EVALUATION, title, even=False))
+    for _, images, _, _ in tqdm(opened.batches, desc=title, total=opened.expected, unit="batch", dynamic_ncols=True, leave=False):
         inner = model.activations(images.to(device))
         activations.append(inner.cpu().numpy())
         probabilities.append(model.classifier(inner).softmax(dim=-1).cpu().numpy())
@@ -101,17 +106,19 @@ class Cache:
             log.warning("%s and %s are taken as they are: no %s beside them says what they were made of", *paths, NOTE)
         elif not noted.startswith(digest) or (noted != digest and not digest.endswith("-")):
             return None
-        return Outputs(*map(read_table, paths))
+        found = Outputs(*map(read_table, paths))
+        return found if self._notes().get(name) == noted else None  # another process has begun to write others meanwhile
 
     def put(self, name: str, outputs: Outputs, digest: str) -> None:
-        """Writes both files; the note says nothing true of them until both are there."""
-        self._note(name, UNFINISHED)
-        for path, array in zip(self.paths(name), (outputs.probabilities, outputs.activations), strict=True):
-            write_array(path, array)
-        self._note(name, digest)
+        """Writes both files, one process after the other; the note says nothing true of them until both are there."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.folder / LOCK):
+            self._note(name, UNFINISHED)
+            for path, array in zip(self.paths(name), (outputs.probabilities, outputs.activations), strict=True):
+                write_array(path, array)
+            self._note(name, digest)
 
     def _note(self, name: str, digest: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
         write_text(self.folder / NOTE, json.dumps({**self._notes(), name: digest}, indent=2) + "\n")
 
     def _notes(self) -> Mapping[str, str]:

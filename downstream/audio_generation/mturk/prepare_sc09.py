@@ -21,6 +21,7 @@ import numpy as np
 from downstream.blocks.sc09 import DIGITS, wavs_in
 from utility.errors import DataError, UsageError, program
 from utility.experiment.arrays import read_table
+from utility.metrics.generation.inception import checked
 
 
 def chosen(probabilities: np.ndarray, per_class: int) -> list[int]:
@@ -60,6 +61,10 @@ def prepare(method: str, args: argparse.Namespace) -> Path:
         raise DataError(
             f"{args.cache_dir / name} is a table of {table.shape}, but {source} holds {len(files)} recordings of {len(DIGITS)} digits"
         )
+    try:
+        checked(table)
+    except DataError as error:
+        raise DataError(f"{args.cache_dir / name}: {error}") from None
     try:
         rows = chosen(table, args.samples_per_class)
     except DataError as error:

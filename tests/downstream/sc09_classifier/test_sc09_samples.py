@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from downstream.audio_generation.mturk import prepare_sc09
 from downstream.blocks.sc09 import DIGITS
 from downstream.interfaces import Outcome, RunContext
 from downstream.sc09_classifier.expert import DownstreamExpert
-from downstream.sc09_classifier.outputs import NOTE, classify
+from downstream.sc09_classifier.outputs import LOCK, NOTE, Cache, classify
 from downstream.sc09_classifier.samples import sample_files
 from run_downstream import main
 from tests.downstream.sc09_classifier.layouts import DATARC, MODELRC, TINY, stepped, tone, tones
 from utility.audio.io import save_audio
 from utility.errors import DataError
-from utility.experiment.arrays import write_array
+from utility.experiment.arrays import read_table, write_array
 from utility.metrics.generation import Outputs, measure, tune_thresholds
 
 METRICS = {"fid", "is", "is_released", "mis", "am", "ndb"}
@@ -75,6 +77,7 @@ def test_the_corpus_against_itself(corpus: Path, cache: str, tmp_path: Path):
     assert {path.name for path in Path(cache).iterdir()} == {
         *(f"{split}_{what}.npy" for split in ("train", "test") for what in ("probs", "activations")),
         NOTE,
+        LOCK,
     }
 
 
@@ -114,6 +117,44 @@ def test_the_cache_is_read_and_made_anew_for_other_weights(corpus: Path, cache: 
     with torch.no_grad():
         other.model.classifier.weight.mul_(2)
     assert values(run(other))["test_is"] != before["test_is"]
+
+
+def test_what_another_process_is_writing_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    cache, ours = Cache(tmp_path), Outputs(np.full((2, 10), 0.1), np.zeros((2, 3)))
+    cache.put("train", ours, "mine-")
+    assert cache.get("train", "mine-") is not None
+
+    def meanwhile(path: Path) -> np.ndarray:
+        monkeypatch.undo()
+        cache.put("train", Outputs(ours.probabilities, ours.activations + 1), "other-")
+        return read_table(path)
+
+    monkeypatch.setattr("downstream.sc09_classifier.outputs.read_table", meanwhile)
+    assert cache.get("train", "mine-") is None
+
+
+def test_two_processes_write_a_cache_one_after_the_other(tmp_path: Path):
+    first, second = (Outputs(np.full((2, 10), 0.1), np.full((2, 3), value)) for value in (1.0, 2.0))
+    with ThreadPoolExecutor(1) as pool:
+        with FileLock(tmp_path / LOCK):
+            waiting = pool.submit(Cache(tmp_path).put, "train", second, "second-")
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.3)
+            assert not (tmp_path / NOTE).exists()
+        waiting.result(timeout=10)
+    Cache(tmp_path).put("train", first, "first-")
+    assert Cache(tmp_path).get("train", "second-") is None
+    assert (Cache(tmp_path).get("train", "first-").activations == 1).all()
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_recording_that_cannot_be_read_is_one_sentence(corpus: Path, cache: str, tmp_path: Path, workers: int):
+    folder = tmp_path / "samples"
+    save_audio(folder / "0.wav", tone(0, np.random.default_rng(0)), 16000)
+    (folder / "1.wav").write_bytes(b"RIFF")
+    expert = make(tmp_path, corpus)
+    with pytest.raises(DataError, match=r"^audio file .*1\.wav cannot be read: [^\n]*$"):
+        classify(expert.model, expert.features, sample_files(folder), 2, workers)
 
 
 def test_a_cache_of_other_weights_is_not_taken_without_the_corpus(corpus: Path, cache: str, tmp_path: Path):
