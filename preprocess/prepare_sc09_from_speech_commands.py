@@ -14,6 +14,7 @@ from pathlib import Path
 if __package__ in (None, ""):
     import _root  # noqa: F401
 
+from utility.audio.io import wavs_in
 from utility.errors import DataError, program
 from utility.experiment.texts import write_text
 from utility.text.files import read_lines
@@ -34,22 +35,31 @@ def prepare(root: Path, out: Path, copy: bool = False) -> dict[str, int]:
         the number of recordings of training, validation and testing.
 
     Raises:
-        DataError: folders or lists are missing, or ``out`` holds something else under one of the names.
+        DataError: folders, lists, or recordings that these name are missing; ``out`` is the corpus itself, or holds something else under
+            one of the names.
     """
     missing = [name for name in (*DIGITS, *LISTS) if not (root / name).exists()]
     if missing:
         raise DataError(f"{root} is no copy of Speech Commands: {', '.join(missing)} missing")
+    if out.resolve() == root.resolve() or any(out.resolve().is_relative_to((root / digit).resolve()) for digit in DIGITS):
+        raise DataError(f"{out} is part of the copy of Speech Commands, which stays as it is; choose another folder to write")
+    files = {f"{digit}/{path.name}" for digit in DIGITS for path in wavs_in(root / digit)}
+    lists = {name: _listed(root / name, files) for name in LISTS}
     out.mkdir(parents=True, exist_ok=True)
     for digit in DIGITS:
         _bring((root / digit).resolve(), out / digit, copy)
-    files = {f"{digit}/{path.name}" for digit in DIGITS for path in (out / digit).glob("*.wav")}
-    counts = {"training": len(files)}
-    for name in LISTS:
-        listed = [line for line in map(str.strip, read_lines(root / name, "list")) if line in files]
+    for name, listed in lists.items():
         write_text(out / name, "".join(f"{line}\n" for line in listed))
-        counts[name.partition("_")[0]] = len(listed)
-        counts["training"] -= len(listed)
-    return counts
+    counts = {name.partition("_")[0]: len(listed) for name, listed in lists.items()}
+    return {"training": len(files) - sum(counts.values()), **counts}
+
+
+def _listed(path: Path, files: set[str]) -> list[str]:
+    """The lines of digits; each must be one of ``files``."""
+    listed = [line for line in map(str.strip, read_lines(path, "list")) if line.partition("/")[0] in DIGITS]
+    if absent := [line for line in listed if line not in files]:
+        raise DataError(f"{path} names {len(absent)} recordings that are not there, such as {absent[0]}")
+    return listed
 
 
 def _bring(folder: Path, place: Path, copy: bool) -> None:

@@ -10,8 +10,8 @@
     ├── FolderInUseError         a second trainer in one experiment folder
     └── MissingDependencyError   an optional package that is not installed
 
-A disk that is full, or that lets nothing be read or written, is one sentence as well. Anything else that escapes is a bug and shows its
-traceback.
+A disk that is full, or that lets nothing be read or written, is one sentence as well, and so is a path that cannot be (a file where a
+folder is wanted, a folder for a file, too long a name). Anything else that escapes is a bug and shows its traceback.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from collections.abc import Callable, Iterable
 
 EXIT_STATUS = 2
 INTERRUPTED = 130  # by Ctrl-C
-DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+_FULL_OR_CLOSED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+_ANOTHER_KIND_OF_PLACE = (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP)
+DISK_ERRORS = (*_FULL_OR_CLOSED, *_ANOTHER_KIND_OF_PLACE)
 MISTAKE_VARIABLE = "RUN_WHILE_MISTAKE"  # names a file that says to run_while.sh: the command ended with EXIT_STATUS
 
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from utility.audio.io import wavs_in
 from utility.errors import DataError
 from utility.text.files import read_lines
-from utility.text.natural import natural
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 LABELS = {digit: label for label, digit in enumerate(DIGITS)}
@@ -47,14 +47,6 @@ def sc09_files(root: str | Path, split: str, field: str) -> list[Path]:
 def class_files(folder: Path) -> list[Path]:
     """The recordings of a folder that has one folder for each digit; those of other names are passed over."""
     return [path for digit in DIGITS for path in wavs_in(folder / digit)]
-
-
-def wavs_in(folder: Path) -> list[Path]:
-    """The wav files of a folder in their natural order; none where there is no such folder."""
-    if not folder.is_dir():
-        return []
-    found = (path for path in folder.iterdir() if path.suffix.lower() == ".wav" and not path.name.startswith(".") and path.is_file())
-    return sorted(found, key=lambda path: natural(path.name))
 
 
 def noise_files(root: str | Path) -> list[Path]:

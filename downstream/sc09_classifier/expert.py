@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from downstream.blocks.corpus_task import SOURCE
-from downstream.blocks.sc09 import DIGITS, noise_files, sc09_files, wavs_in
+from downstream.blocks.sc09 import DIGITS, noise_files, sc09_files
 from downstream.blocks.utterance_classifier import UtteranceClassifier
 from downstream.interfaces import Outcome, RunContext
+from utility.audio.io import wavs_in
 from utility.errors import ConfigError, UsageError
 from utility.training.fields import check_counts, check_fields, check_name, check_options, check_sections, check_texts, keywords_of
 from utility.training.sampling import balanced_sampler

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from downstream.blocks.sc09 import class_files, wavs_in
+from downstream.blocks.sc09 import class_files
 from downstream.interfaces import Score
+from utility.audio.io import wavs_in
 from utility.errors import ConfigError, DataError
 from utility.experiment.arrays import write_array
 from utility.metrics.generation import HIGHER_IS_BETTER, UNITS, Outputs, TrainingBins, measure, tune_thresholds

@@ -67,6 +67,35 @@ def test_what_is_no_speech_commands_is_refused(commands, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_listed_recordings_that_are_missing_are_said(commands, tmp_path, capsys):
+    (commands / "two" / "1.wav").unlink()
+    assert main([str(commands), str(tmp_path / "out")]) == 2
+    assert "testing_list.txt names 1 recordings that are not there, such as two/1.wav" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_counts_as_a_recording(commands, tmp_path):
+    (commands / "six" / "2.wav").rename(commands / "six" / "2.WAV")
+    (commands / "six" / "._2.wav").touch()
+    assert prepare(commands, tmp_path / "sc09") == {"training": 10, "validation": 10, "testing": 10}
+
+
+@pytest.mark.parametrize("out", ["file", "x" * 300])
+def test_a_place_that_cannot_be_a_folder(commands, tmp_path, capsys, out):
+    (tmp_path / "file").touch()
+    assert main([str(commands), str(tmp_path / out)]) == 2
+    assert str(tmp_path / out) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", [".", "zero/sc09", "../commands"])
+@pytest.mark.parametrize("copy", [["--copy"], []])
+def test_the_corpus_is_not_written_into_itself(commands, capsys, place, copy):
+    before = sorted(commands.rglob("*"))
+    assert main([str(commands), str(commands / place), *copy]) == 2
+    assert "is part of the copy of Speech Commands" in capsys.readouterr().err
+    assert sorted(commands.rglob("*")) == before
+
+
 def test_what_is_in_the_way_is_left_alone(commands, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "zero").write_text("mine")

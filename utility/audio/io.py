@@ -17,6 +17,7 @@ import soxr
 
 from utility.errors import DataError, did_you_mean
 from utility.experiment.texts import write_whole
+from utility.text.natural import natural
 
 # The format that each suffix means when a file is written; reading looks at the content.
 _FORMATS = {
@@ -187,6 +188,14 @@ def find_audio(folder: str | Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder" if folder.exists() else f"folder {folder} does not exist")
     return sorted(path for path in _walk(folder) if path.suffix.lower() in AUDIO_EXTENSIONS and not path.name.startswith("."))
+
+
+def wavs_in(folder: Path) -> list[Path]:
+    """The wav files of a folder itself (hidden ones left out) in the natural order of their names; none where there is no such folder."""
+    if not folder.is_dir():
+        return []
+    found = (path for path in folder.iterdir() if path.suffix.lower() == ".wav" and not path.name.startswith(".") and path.is_file())
+    return sorted(found, key=lambda path: natural(path.name))
 
 
 def _walk(folder: Path) -> Iterator[Path]:

@@ -18,7 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from downstream.blocks.sc09 import DIGITS, wavs_in
+from downstream.blocks.sc09 import DIGITS
+from utility.audio.io import wavs_in
 from utility.errors import DataError, UsageError, program
 from utility.experiment.arrays import read_table
 from utility.metrics.generation.inception import checked

@@ -28,6 +28,10 @@ def failing(error: Exception) -> int:
         (PermissionError(errno.EACCES, "Permission denied", "run/report.txt"), "Permission denied: run/report.txt"),
         (OSError(errno.EROFS, "Read-only file system", "target", None, "run/link"), "Read-only file system: run/link"),
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (IsADirectoryError(errno.EISDIR, "Is a directory", "scores.json"), "Is a directory: scores.json"),
+        (FileExistsError(errno.EEXIST, "File exists", "cache"), "File exists: cache"),
+        (OSError(errno.ENAMETOOLONG, "File name too long", "x" * 300), "File name too long: " + "x" * 300),
+        (OSError(errno.ELOOP, "Too many levels of symbolic links", "a"), "Too many levels of symbolic links: a"),
     ],
 )
 def test_errors_of_a_user_and_of_the_disk_are_one_sentence(error: Exception, sentence: str, capsys: pytest.CaptureFixture):
