@@ -13,13 +13,15 @@ if __package__ in (None, ""):
 
 import argparse
 import json
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from downstream.audio_generation.mturk.opinion import GOLD, Answer, Mean, music, read_answers, speech, untrusted
+from downstream.audio_generation.mturk.opinion import GOLD, Mean, music, speech, untrusted
+from downstream.audio_generation.mturk.results import Answer, read_results
 from utility.errors import DataError, UsageError, did_you_mean, program
 from utility.experiment.texts import write_text
 
@@ -33,9 +35,11 @@ def report(answers: Sequence[Answer], gold: Mapping[str, tuple[int, int]], per_c
         per_class: recordings of each digit; speech only.
 
     Raises:
-        DataError: no answers, or of neither kind.
+        DataError: of neither kind, or of both.
     """
     asked = set().union(*(answer.given for answer in answers))
+    if {"musicality", "digit"} <= asked:
+        raise DataError("some result files are of music, some of speech; give those of one kind")
     if "musicality" in asked:
         blocked = untrusted(answers, gold)
         means = music(answers, blocked, gold)
@@ -98,9 +102,12 @@ def main(argv: list[str] | None = None) -> int:
     if args.per_class < 1:
         raise UsageError(f"--per_class must be at least 1, not {args.per_class}")
     if twice := [path for path, count in Counter(path.resolve() for path in args.results).items() if count > 1]:
-        raise UsageError(f"{twice[0]} is given twice; its answers would count twice")
+        raise UsageError(f"{twice[0]} is given twice")
     gold = limits(args.gold)
-    answers = read_answers(args.results, args.batches)
+    results = read_results(args.results, args.batches)
+    if said := results.left_out():
+        print(said, file=sys.stderr)
+    answers = results.answers
     if not answers:
         raise DataError(f"there are no answers in {', '.join(map(str, args.results))}")
     known = {answer.name for answer in answers if answer.method == "test"}
