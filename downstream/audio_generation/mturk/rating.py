@@ -28,6 +28,7 @@ from utility.errors import DataError
 from utility.experiment.texts import write_text
 from utility.text.files import read_lines
 
+from .batches import place_of
 from .pages import Page
 
 LONGEST_NAME = 64
@@ -45,23 +46,25 @@ class Hit:
     Args:
         number: of the batch.
         urls: of its recordings, as in ``urls.csv``.
+        uids: what the files of these recordings are called.
     """
 
     number: int
     urls: tuple[str, ...]
+    uids: tuple[str, ...]
 
 
 def read_hits(folder: Path) -> list[Hit]:
     """The batches of a condition, from ``urls.csv``.
 
     Raises:
-        DataError: missing, or no such table.
+        DataError: missing, no such table, or something in it is no address.
     """
     path = folder / "urls.csv"
     header, *rows = list(csv.reader(read_lines(path, "list", hint="turk_create_batch.py writes it"))) or [[]]
     if not rows or header != [f"recording_{number}_url" for number in range(len(header))] or any(len(row) != len(header) for row in rows):
         raise DataError(f"{path} is no table of the columns recording_0_url, recording_1_url ...")
-    return [Hit(number, tuple(row)) for number, row in enumerate(rows)]
+    return [Hit(number, tuple(row), tuple(place_of(url, str(path))[1] for url in row)) for number, row in enumerate(rows)]
 
 
 _KEPT = itemgetter("test", "hit", "answers", "worker", "time", "seconds")  # of each line of a journal

@@ -168,7 +168,7 @@ def _once(rows: Sequence[_Row], known: Known, batches: Path) -> list[Answer]:
 def _answers(row: _Row, known: Known, batches: Path) -> list[Answer]:
     answers = []
     for url, questions in row.columns:
-        condition, uid = place_of(row.values[url])
+        condition, uid = place_of(row.values[url], row.place)
         if (condition, uid) not in known:
             raise DataError(f"{row.place}: recording {condition}/{uid} is in no uids.txt of {batches}")
         method, name, recordings = known[condition, uid]

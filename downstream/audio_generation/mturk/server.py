@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, quote, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 
-from .batches import place_of
 from .pages import placeholder
 from .rating import AnswerError, Hit, Ratings, check_worker
 
@@ -66,6 +67,11 @@ class RatingServer(ThreadingHTTPServer):
         self.folder, self.ratings = folder, ratings
         super().__init__(address, Handler)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away is no bug; all else shows its traceback."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class Handler(BaseHTTPRequestHandler):
     """One request."""
@@ -76,7 +82,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Welcome, a batch, or a recording."""
-        parts = urlsplit(self.path)
+        parts = self._address()
+        if parts is None:
+            return
         if parts.path == "/":
             self._page("Listening test", WELCOME.format(message="<p>Thank you for taking part.</p>"))
         elif parts.path == "/hit":
@@ -90,7 +98,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """The answers to a batch; the next one follows."""
-        if urlsplit(self.path).path != "/submit":
+        parts = self._address()
+        if parts is None:
+            return
+        if parts.path != "/submit":
             self.close_connection = True  # what was sent is not read
             self._refuse(HTTPStatus.NOT_FOUND, "There is no such page.")
             return
@@ -111,6 +122,15 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
+    def _address(self) -> SplitResult | None:
+        """What is asked for; None, and refused, if it is no address."""
+        try:
+            return urlsplit(self.path)
+        except ValueError:
+            self.close_connection = True  # what may follow is not read
+            self._refuse(HTTPStatus.BAD_REQUEST, "This is no address.")
+            return None
+
     def _hit(self, worker: str) -> None:
         ratings = self.server.ratings
         try:
@@ -127,8 +147,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _form(self, worker: str, hit: Hit) -> str:
         page = self.server.ratings.page.html()
-        for number, url in enumerate(hit.urls):
-            page = page.replace(placeholder(number), f"/audio/{hit.number}/{quote(place_of(url)[1])}.wav")
+        for number, uid in enumerate(hit.uids):
+            page = page.replace(placeholder(number), f"/audio/{hit.number}/{quote(uid)}.wav")
         return FORM.format(worker=escape(worker, quote=True), number=hit.number, began=f"{time.time():.1f}", page=page)
 
     def _recording(self, path: Path) -> None:

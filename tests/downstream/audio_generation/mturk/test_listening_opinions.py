@@ -141,6 +141,12 @@ def test_an_answer_of_nobody_is_said(condition: Path, capsys: pytest.CaptureFixt
     assert "0.csv, line 3: WorkerId is empty" in capsys.readouterr().err
 
 
+def test_an_address_that_is_none_is_said(condition: Path, capsys: pytest.CaptureFixture):
+    first, second = table(condition, "Ann", "Ben")
+    assert mos_of(condition, [first, {**second, "Input.recording_1_url": "http://[x/hums/0/0.wav"}]) is None
+    assert "0.csv, line 3: 'http://[x/hums/0/0.wav' is no address" in capsys.readouterr().err
+
+
 # ---- speech
 
 

@@ -7,6 +7,8 @@ import http.client
 import json
 import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -298,6 +300,38 @@ def test_a_form_to_nowhere_ends_the_connection(server: RatingServer):
     connection.close()
 
 
+def talk(server: RatingServer, request: bytes) -> bytes:
+    """What the server says to bytes that no browser sends."""
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+@pytest.mark.parametrize("request_line", [b"GET http://[x/ HTTP/1.0", b"HEAD http://[x/ HTTP/1.1", b"POST http://[x/submit HTTP/1.1"])
+def test_an_address_that_is_none_is_refused(server: RatingServer, request_line: bytes, capsys: pytest.CaptureFixture):
+    assert talk(server, request_line + b"\r\nHost: x\r\n\r\n").split()[1] == b"400"
+    assert capsys.readouterr().err == ""
+
+
+def test_a_browser_that_resets_the_connection_is_no_traceback(server: RatingServer, capsys: pytest.CaptureFixture):
+    handled = threading.Event()
+    server.shutdown_request, shut = lambda request: (shut(request), handled.set()), server.shutdown_request
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
+        connection.sendall(b"GET / HT")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # to close is then to reset
+    assert handled.wait(30)
+    assert capsys.readouterr().err == ""
+
+
+def test_other_faults_of_the_server_are_shown(server: RatingServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    handled = threading.Event()
+    server.shutdown_request, shut = lambda request: (shut(request), handled.set()), server.shutdown_request
+    monkeypatch.setattr(server.ratings, "next_for", lambda worker: 1 / 0)
+    assert talk(server, b"GET /hit?worker=Ann HTTP/1.1\r\nHost: x\r\n\r\n") == b""
+    assert handled.wait(30)
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
 def test_every_rater_hears_what_is_rated_least(condition: Path, tmp_path: Path):
     ratings = Ratings(read_hits(condition), music_page(2), tmp_path / "results.csv")
     given = {name: str(value) for name, value in answers().items()}
@@ -351,5 +385,7 @@ def test_servers_that_cannot_be(condition: Path, tmp_path: Path, server: RatingS
     assert "--raters must be at least 1" in refused(str(condition), "--raters", "0")
     (condition / "urls.csv").write_text("a,b\n1,2\n")
     assert "is no table of the columns recording_0_url" in refused(str(condition))
+    (condition / "urls.csv").write_text("recording_0_url\nhttp://[x/hums/0/0.wav\n")
+    assert "urls.csv: 'http://[x/hums/0/0.wav' is no address" in refused(str(condition))
     (condition / "urls.csv").write_text("recording_0_url\nx\n", encoding="utf-16")
     assert "urls.csv is no UTF-8 text" in refused(str(condition))
