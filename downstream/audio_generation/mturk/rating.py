@@ -13,6 +13,7 @@ import io
 import json
 import logging
 import os
+import re
 import threading
 import time
 from collections import Counter
@@ -32,6 +33,7 @@ from .batches import place_of
 from .pages import Page
 
 LONGEST_NAME = 64
+UID = re.compile(r"[0-9a-f]{32}")
 log = logging.getLogger(__name__)
 
 
@@ -65,6 +67,24 @@ def read_hits(folder: Path) -> list[Hit]:
     if not rows or header != [f"recording_{number}_url" for number in range(len(header))] or any(len(row) != len(header) for row in rows):
         raise DataError(f"{path} is no table of the columns recording_0_url, recording_1_url ...")
     return [Hit(number, tuple(row), tuple(place_of(url, str(path))[1] for url in row)) for number, row in enumerate(rows)]
+
+
+def file_of(folder: Path, hit: int, uid: str) -> Path:
+    """The recording that a rater of a batch hears."""
+    return folder / str(hit) / f"{uid}.wav"
+
+
+def check_recordings(folder: Path, hits: Sequence[Hit]) -> None:
+    """Whether all can be heard: raters would otherwise rate silence.
+
+    Raises:
+        DataError: some are missing or empty, or have names that the server does not serve.
+    """
+    files = [(uid, file_of(folder, hit.number, uid)) for hit in hits for uid in hit.uids]
+    missing = [path for uid, path in files if not (UID.fullmatch(uid) and path.is_file() and path.stat().st_size)]
+    if missing:
+        why = "they are missing, empty, or not named by a uid"
+        raise DataError(f"{len(missing)} of {len(files)} recordings of urls.csv cannot be heard ({why}), the first is {missing[0]}")
 
 
 _KEPT = itemgetter("test", "hit", "answers", "worker", "time", "seconds")  # of each line of a journal

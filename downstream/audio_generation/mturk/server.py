@@ -13,10 +13,10 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 
 from .pages import placeholder
-from .rating import AnswerError, Hit, Ratings, check_worker
+from .rating import UID, AnswerError, Hit, Ratings, check_worker, file_of
 
 LARGEST_FORM = 1 << 20
-_AUDIO = re.compile(r"/audio/(\d+)/([0-9a-f]{32})\.wav")
+_AUDIO = re.compile(rf"/audio/([0-9]{{1,9}})/({UID.pattern})\.wav")
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _DAY = 86400
@@ -90,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
         elif parts.path == "/hit":
             self._hit(parse_qs(parts.query).get("worker", [""])[0])
         elif match := _AUDIO.fullmatch(parts.path):
-            self._recording(self.server.folder / match[1] / f"{match[2]}.wav")
+            self._recording(file_of(self.server.folder, int(match[1]), match[2]))
         else:
             self._refuse(HTTPStatus.NOT_FOUND, "There is no such page.")
 

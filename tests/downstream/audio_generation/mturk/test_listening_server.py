@@ -377,12 +377,23 @@ def test_names_that_are_none(name: str):
 
 def test_servers_that_cannot_be(condition: Path, tmp_path: Path, server: RatingServer, capsys: pytest.CaptureFixture):
     def refused(*words: str) -> str:
-        assert serve.main([*words, "--template", "music", "--results", str(tmp_path / "other.csv")]) == 2
+        taken = ["--port", str(server.server_port)]  # what is not refused as it should be does not serve for ever
+        assert serve.main(["--template", "music", "--results", str(tmp_path / "other.csv"), *taken, *words]) == 2
         return capsys.readouterr().err
 
     assert "turk_create_batch.py writes it" in refused(str(tmp_path))
-    assert "cannot listen at 127.0.0.1" in refused(str(condition), "--port", str(server.server_port))
+    assert "cannot listen at 127.0.0.1" in refused(str(condition))
     assert "--raters must be at least 1" in refused(str(condition), "--raters", "0")
+    first, second = ([condition / str(hit.number) / f"{uid}.wav" for uid in hit.uids] for hit in read_hits(condition)[1:3])
+    first[1].write_bytes(b"")
+    for path in second:
+        path.rename(path.with_suffix(".flac"))
+    said = refused(str(condition))
+    assert "3 of 8 recordings of urls.csv cannot be heard" in said
+    assert f"the first is {first[1]}" in said
+    (condition / "0/clip.wav").write_bytes(b"RIFF")
+    (condition / "urls.csv").write_text("recording_0_url\nhttp://x/hums/0/clip.wav\n")
+    assert "1 of 1 recordings" in refused(str(condition))  # a name that the server would not find
     (condition / "urls.csv").write_text("a,b\n1,2\n")
     assert "is no table of the columns recording_0_url" in refused(str(condition))
     (condition / "urls.csv").write_text("recording_0_url\nhttp://[x/hums/0/0.wav\n")
