@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 
 from .pages import placeholder
-from .rating import UID, AnswerError, Hit, Ratings, check_worker, file_of
+from .rating import ALLOTTED, UID, AnswerError, Hit, Ratings, check_worker, file_of
 
 LARGEST_FORM = 1 << 20
 _AUDIO = re.compile(rf"/audio/([0-9]{{1,9}})/({UID.pattern})\.wav")
@@ -140,7 +140,9 @@ class Handler(BaseHTTPRequestHandler):
             return
         hit = ratings.next_for(worker)
         if hit is None:
-            message = f"<p>Thank you, {escape(worker)}: you have rated {ratings.done_by(worker)} batches, and there are no more.</p>"
+            waits = f"the last ones are with other raters; please look again in {ALLOTTED / 60:.0f} minutes whether any is left"
+            rest = waits if ratings.may_return(worker) else "there are no more"
+            message = f"<p>Thank you, {escape(worker)}: you have rated {ratings.done_by(worker)} batches, and {rest}.</p>"
             self._page("Done", WELCOME.format(message=message))
             return
         self._page(f"Batch {hit.number + 1}", self._form(worker, hit))

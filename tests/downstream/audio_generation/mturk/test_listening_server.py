@@ -22,7 +22,7 @@ import pytest
 
 from downstream.audio_generation.mturk import mos, serve, turk_create_batch
 from downstream.audio_generation.mturk.pages import music_page, speech_page
-from downstream.audio_generation.mturk.rating import AnswerError, Ratings, check_worker, identity_of, read_hits
+from downstream.audio_generation.mturk.rating import ALLOTTED, AnswerError, Ratings, check_worker, identity_of, read_hits
 from downstream.audio_generation.mturk.server import RatingServer, range_of, seconds_since
 from tests.downstream.audio_generation.mturk.conditions import Markup, answers, batched, serving
 from utility.errors import DataError
@@ -335,13 +335,43 @@ def test_other_faults_of_the_server_are_shown(server: RatingServer, monkeypatch:
 def test_every_rater_hears_what_is_rated_least(condition: Path, tmp_path: Path):
     ratings = Ratings(read_hits(condition), music_page(2), tmp_path / "results.csv")
     given = {name: str(value) for name, value in answers().items()}
-    heard = [
-        ratings.next_for(worker).number for worker in ("a", "b", "c", "d") if ratings.submit(worker, ratings.next_for(worker).number, given)
-    ]
+    heard = []
+    for worker in ("a", "b", "c", "d"):
+        heard.append(ratings.next_for(worker).number)
+        assert ratings.submit(worker, heard[-1], given)
     counts = Counter(entry["hit"] for entry in ratings.entries)
     assert counts == dict.fromkeys(range(4), 1)
-    assert len(heard) == 4
+    assert len(set(heard)) == 4
     ratings.close()
+
+
+def test_a_batch_is_with_one_rater_at_a_time(condition: Path, tmp_path: Path):
+    """Where one answer is wanted, two raters do not get the same batch, unless the first lets it lie; none of their answers is lost."""
+    now = [0.0]
+    ratings = Ratings(read_hits(condition)[:2], music_page(2), tmp_path / "results.csv", raters=1, clock=lambda: now[0])
+    given = {name: str(value) for name, value in answers().items()}
+    assert [ratings.next_for(worker).number for worker in ("Ann", "Ben", "Ann", "Ben")] == [0, 1, 0, 1]  # a page may be loaded again
+    assert (ratings.next_for("Cleo"), ratings.may_return("Cleo")) == (None, True)
+    assert ratings.submit("Ben", 1, given)
+    assert (ratings.next_for("Ben"), ratings.may_return("Ben")) == (None, True)
+    now[0] = ALLOTTED
+    assert ratings.next_for("Ben").number == 0
+    assert ratings.next_for("Ann") is None  # hers is with Ben now
+    assert ratings.submit("Ben", 0, given)
+    assert (ratings.next_for("Cleo"), ratings.may_return("Cleo")) == (None, False)
+    assert ratings.submit("Ann", 0, given)  # late
+    ratings.close()
+    assert [(entry["worker"], entry["hit"]) for entry in ratings.entries] == [("Ben", 1), ("Ben", 0), ("Ann", 0)]
+    assert len((tmp_path / "results.csv").read_text().splitlines()) == 4
+
+
+def test_raters_at_the_same_time_begin_with_different_batches(server: RatingServer):
+    """Over HTTP, with two answers wanted of each of four batches; a ninth rater is told to come back."""
+    found = [hidden(ask(server, f"/hit?worker=w{number}")[2])["hit"] for number in range(8)]
+    assert Counter(found) == dict.fromkeys("0123", 2)
+    assert b"the last ones are with other raters; please look again in 30 minutes" in ask(server, "/hit?worker=w8")[2]
+    assert ask(server, "/submit", {"worker": "w0", "hit": found[0], **answers()})[0] == 303
+    assert b"the last ones are with other raters" in ask(server, "/hit?worker=w8")[2]
 
 
 @pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM])
