@@ -4,6 +4,8 @@ python3 mos.py Batch_123_batch_results.csv --batches final/
 
 Music (questions on musicality): raters who find nothing wrong with the gold recordings of the method ``test`` are left out, and these
 recordings with them. Speech (questions on digits): agreement with the digit and Cohen's kappa beside the means.
+
+The first interval counts answers, as SaShiMi's study does; the second counts each rater once and is the one to trust where they are few.
 """
 
 from __future__ import annotations
@@ -20,14 +22,14 @@ from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from downstream.audio_generation.mturk.opinion import GOLD, Mean, music, speech, untrusted
+from downstream.audio_generation.mturk.opinion import GOLD, OF_RATERS, Means, music, speech, untrusted
 from downstream.audio_generation.mturk.results import Answer, read_results
 from utility.errors import DataError, UsageError, did_you_mean, program
 from utility.experiment.texts import write_text
 
 
 def report(answers: Sequence[Answer], gold: Mapping[str, tuple[int, int]], per_class: int) -> dict[str, Any]:
-    """All numbers; each mean as ``[mean, count, deviation, low, high]``.
+    """All numbers; each mean as ``[mean, count, deviation, low, high]``, of answers and, where the name ends in ``_of_raters``, of raters.
 
     Args:
         answers: of one kind of test.
@@ -50,8 +52,8 @@ def report(answers: Sequence[Answer], gold: Mapping[str, tuple[int, int]], per_c
     raise DataError("the result files answer neither how musical a recording is nor which digit is said")
 
 
-def _plain(means: Mapping[str, Mapping[str, Mean]]) -> dict[str, dict[str, tuple]]:
-    return {question: {method: astuple(mean) for method, mean in found.items()} for question, found in means.items()}
+def _plain(means: Means) -> dict[str, dict[str, tuple | None]]:
+    return {question: {method: astuple(mean) if mean else None for method, mean in found.items()} for question, found in means.items()}
 
 
 def show(found: Mapping[str, Any]) -> None:
@@ -59,11 +61,21 @@ def show(found: Mapping[str, Any]) -> None:
     for question, values in found.items():
         if isinstance(values, list):
             print(f"{question}: {', '.join(values) or 'none'}")
-            continue
-        print(question)
-        for method, value in values.items():
-            text = f"{value:.3f}" if isinstance(value, float) else f"{value[0]:.2f} ± {value[4] - value[0]:.2f} ({value[1]} answers)"
-            print(f"    {method}: {text}")
+        elif not question.endswith(OF_RATERS):
+            print(question)
+            for method, value in values.items():
+                print(
+                    f"    {method}: {value:.3f}" if isinstance(value, float) else _line(method, value, found[question + OF_RATERS][method])
+                )
+
+
+def _line(method: str, mean: Sequence[float], of_raters: Sequence[float] | None) -> str:
+    one = f"    {method}: {mean[0]:.2f} ± {mean[4] - mean[0]:.2f} ({mean[1]} answers)"
+    return (
+        f"{one}; {of_raters[0]:.2f} ± {of_raters[4] - of_raters[0]:.2f} (means of {of_raters[1]} raters)"
+        if of_raters
+        else f"{one}; a single rater"
+    )
 
 
 def limits(words: Sequence[str] | None) -> dict[str, tuple[int, int]]:

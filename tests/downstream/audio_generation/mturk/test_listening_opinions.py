@@ -147,6 +147,21 @@ def test_an_address_that_is_none_is_said(condition: Path, capsys: pytest.Capture
     assert "0.csv, line 3: 'http://[x/hums/0/0.wav' is no address" in capsys.readouterr().err
 
 
+def test_few_raters_have_a_wide_interval_beside_that_of_their_answers(condition: Path, capsys: pytest.CaptureFixture):
+    """Ann says 2 and Ben 5 of all that they hear: two opinions, however often they are asked."""
+    rows = [row for hit in range(4) for row in table(condition, "Ann", "Ben", hit=hit)]
+    for row in rows:
+        row |= {f"Answer.recording_{number}_quality": "2" if row["WorkerId"] == "Ann" else "5" for number in range(2)}
+    found = mos_of(condition, rows)
+    half = 12.7062047 * math.sqrt(4.5) / math.sqrt(2)
+    assert found["quality_of_raters"]["ours"] == pytest.approx([3.5, 2, math.sqrt(4.5), 3.5 - half, 3.5 + half])
+    assert found["quality"]["ours"][4] - 3.5 == pytest.approx(1.96 * math.sqrt(18 / 7) / math.sqrt(8))
+    assert "ours: 3.50 ± 1.11 (8 answers); 3.50 ± 19.06 (means of 2 raters)" in capsys.readouterr().out
+    alone = mos_of(condition, [row for row in rows if row["WorkerId"] == "Ann"])
+    assert (alone["quality"]["ours"][:2], alone["quality_of_raters"]["ours"]) == ([2, 4], None)
+    assert "ours: 2.00 ± 0.00 (4 answers); a single rater" in capsys.readouterr().out
+
+
 # ---- speech
 
 
@@ -170,6 +185,7 @@ def test_opinions_on_a_whole_page_count_once_for_each_method():
         for method, n in (("many", 8), ("few", 4)):
             deviation = math.sqrt(n / (n - 1))
             assert quality[method].high - 3 == pytest.approx(1.96 * deviation / math.sqrt(2))
+            assert means["quality_of_raters"][method].high - 3 == pytest.approx(12.7062047)
     with pytest.raises(DataError, match="the interval of the quality of few needs at least 2 independent answers, not 1"):
         speech([answer for answer in answers if answer.worker == "Ann"], per_class=50)
 
