@@ -63,19 +63,17 @@ def show(found: Mapping[str, Any]) -> None:
             print(f"{question}: {', '.join(values) or 'none'}")
         elif not question.endswith(OF_RATERS):
             print(question)
+            beside = found.get(question + OF_RATERS)
             for method, value in values.items():
-                print(
-                    f"    {method}: {value:.3f}" if isinstance(value, float) else _line(method, value, found[question + OF_RATERS][method])
-                )
+                print(f"    {method}: {_intervals(value, beside[method]) if beside else f'{value:.3f}'}")
 
 
-def _line(method: str, mean: Sequence[float], of_raters: Sequence[float] | None) -> str:
-    one = f"    {method}: {mean[0]:.2f} ± {mean[4] - mean[0]:.2f} ({mean[1]} answers)"
-    return (
-        f"{one}; {of_raters[0]:.2f} ± {of_raters[4] - of_raters[0]:.2f} (means of {of_raters[1]} raters)"
-        if of_raters
-        else f"{one}; a single rater"
-    )
+def _intervals(mean: Sequence[float], of_raters: Sequence[float] | None) -> str:
+    return f"{_interval(mean, '{} answers')}; {_interval(of_raters, 'means of {} raters') if of_raters else 'a single rater'}"
+
+
+def _interval(mean: Sequence[float], what: str) -> str:
+    return f"{mean[0]:.2f} ± {mean[4] - mean[0]:.2f} ({what.format(mean[1])})"
 
 
 def limits(words: Sequence[str] | None) -> dict[str, tuple[int, int]]:

@@ -16,8 +16,9 @@ import argparse
 import signal
 from pathlib import Path
 
+from downstream.audio_generation.mturk.hits import check_recordings, identity_of, read_hits
 from downstream.audio_generation.mturk.pages import PAGES
-from downstream.audio_generation.mturk.rating import Ratings, check_recordings, identity_of, read_hits
+from downstream.audio_generation.mturk.rating import Ratings
 from downstream.audio_generation.mturk.server import RatingServer
 from utility.errors import UsageError, program
 

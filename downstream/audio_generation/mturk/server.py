@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 
+from .hits import UID, Hit, file_of
 from .pages import placeholder
-from .rating import ALLOTTED, UID, AnswerError, Hit, Ratings, check_worker, file_of
+from .rating import ALLOTTED, AnswerError, Ratings, check_worker
 
 LARGEST_FORM = 1 << 20
 _AUDIO = re.compile(rf"/audio/([0-9]{{1,9}})/({UID.pattern})\.wav")
