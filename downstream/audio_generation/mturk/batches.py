@@ -122,9 +122,20 @@ def write(batches: Batches, source: Path, target: Path) -> None:
     partial.replace(target)
 
 
-def place_of(url: str) -> tuple[str, str]:
-    """Condition and uid of an address: ``.../<condition>/<batch>/<uid>.wav``, whatever query follows."""
-    parts = urlsplit(url).path.rstrip("/").split("/")
+def place_of(url: str, where: str) -> tuple[str, str]:
+    """Condition and uid of an address: ``.../<condition>/<batch>/<uid>.wav``, whatever query follows.
+
+    Args:
+        url: the address.
+        where: it was read, for the sentence.
+
+    Raises:
+        DataError: it is none, such as one with half of a pair of brackets.
+    """
+    try:
+        parts = urlsplit(url).path.rstrip("/").split("/")
+    except ValueError as error:
+        raise DataError(f"{where}: {url!r} is no address: {error}") from error
     return (parts[-3] if len(parts) > 2 else ""), Path(parts[-1]).stem
 
 

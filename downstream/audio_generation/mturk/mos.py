@@ -4,6 +4,8 @@ python3 mos.py Batch_123_batch_results.csv --batches final/
 
 Music (questions on musicality): raters who find nothing wrong with the gold recordings of the method ``test`` are left out, and these
 recordings with them. Speech (questions on digits): agreement with the digit and Cohen's kappa beside the means.
+
+The first interval counts answers, as SaShiMi's study does; the second counts each rater once and is the one to trust where they are few.
 """
 
 from __future__ import annotations
@@ -13,19 +15,21 @@ if __package__ in (None, ""):
 
 import argparse
 import json
+import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
-from downstream.audio_generation.mturk.opinion import GOLD, Answer, Mean, music, read_answers, speech, untrusted
+from downstream.audio_generation.mturk.opinion import GOLD, OF_RATERS, Means, music, speech, untrusted
+from downstream.audio_generation.mturk.results import Answer, read_results
 from utility.errors import DataError, UsageError, did_you_mean, program
 from utility.experiment.texts import write_text
 
 
 def report(answers: Sequence[Answer], gold: Mapping[str, tuple[int, int]], per_class: int) -> dict[str, Any]:
-    """All numbers; each mean as ``[mean, count, deviation, low, high]``.
+    """All numbers; each mean as ``[mean, count, deviation, low, high]``, of answers and, where the name ends in ``_of_raters``, of raters.
 
     Args:
         answers: of one kind of test.
@@ -33,9 +37,11 @@ def report(answers: Sequence[Answer], gold: Mapping[str, tuple[int, int]], per_c
         per_class: recordings of each digit; speech only.
 
     Raises:
-        DataError: no answers, or of neither kind.
+        DataError: of neither kind, or of both.
     """
     asked = set().union(*(answer.given for answer in answers))
+    if {"musicality", "digit"} <= asked:
+        raise DataError("some result files are of music, some of speech; give those of one kind")
     if "musicality" in asked:
         blocked = untrusted(answers, gold)
         means = music(answers, blocked, gold)
@@ -46,8 +52,8 @@ def report(answers: Sequence[Answer], gold: Mapping[str, tuple[int, int]], per_c
     raise DataError("the result files answer neither how musical a recording is nor which digit is said")
 
 
-def _plain(means: Mapping[str, Mapping[str, Mean]]) -> dict[str, dict[str, tuple]]:
-    return {question: {method: astuple(mean) for method, mean in found.items()} for question, found in means.items()}
+def _plain(means: Means) -> dict[str, dict[str, tuple | None]]:
+    return {question: {method: astuple(mean) if mean else None for method, mean in found.items()} for question, found in means.items()}
 
 
 def show(found: Mapping[str, Any]) -> None:
@@ -55,11 +61,19 @@ def show(found: Mapping[str, Any]) -> None:
     for question, values in found.items():
         if isinstance(values, list):
             print(f"{question}: {', '.join(values) or 'none'}")
-            continue
-        print(question)
-        for method, value in values.items():
-            text = f"{value:.3f}" if isinstance(value, float) else f"{value[0]:.2f} ± {value[4] - value[0]:.2f} ({value[1]} answers)"
-            print(f"    {method}: {text}")
+        elif not question.endswith(OF_RATERS):
+            print(question)
+            beside = found.get(question + OF_RATERS)
+            for method, value in values.items():
+                print(f"    {method}: {_intervals(value, beside[method]) if beside else f'{value:.3f}'}")
+
+
+def _intervals(mean: Sequence[float], of_raters: Sequence[float] | None) -> str:
+    return f"{_interval(mean, '{} answers')}; {_interval(of_raters, 'means of {} raters') if of_raters else 'a single rater'}"
+
+
+def _interval(mean: Sequence[float], what: str) -> str:
+    return f"{mean[0]:.2f} ± {mean[4] - mean[0]:.2f} ({what.format(mean[1])})"
 
 
 def limits(words: Sequence[str] | None) -> dict[str, tuple[int, int]]:
@@ -98,9 +112,12 @@ def main(argv: list[str] | None = None) -> int:
     if args.per_class < 1:
         raise UsageError(f"--per_class must be at least 1, not {args.per_class}")
     if twice := [path for path, count in Counter(path.resolve() for path in args.results).items() if count > 1]:
-        raise UsageError(f"{twice[0]} is given twice; its answers would count twice")
+        raise UsageError(f"{twice[0]} is given twice")
     gold = limits(args.gold)
-    answers = read_answers(args.results, args.batches)
+    results = read_results(args.results, args.batches)
+    if said := results.left_out():
+        print(said, file=sys.stderr)
+    answers = results.answers
     if not answers:
         raise DataError(f"there are no answers in {', '.join(map(str, args.results))}")
     known = {answer.name for answer in answers if answer.method == "test"}

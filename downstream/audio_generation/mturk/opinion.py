@@ -6,44 +6,21 @@ Means with 95 % intervals, which raters are not to be trusted, agreement on digi
 from __future__ import annotations
 
 import math
-import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from utility.errors import DataError
-from utility.text.files import rows_of
 
-from .batches import place_of, read_uids
+from .results import Answer
 
 NORMAL = 1.96
+OF_RATERS = "_of_raters"
+"""Ends the names of means over raters."""
+
 GOLD = {"4.wav": (2, 2), "10.wav": (2, 2), "15.wav": (5, 2), "17.wav": (2, 2), "21.wav": (2, 2)}
 """Recordings of the data set in which raters must hear what is wrong: the most quality and musicality that they may give."""
-
-OPINION = range(1, 6)
-SCALES = {"quality": OPINION, "musicality": OPINION, "intelligibility": OPINION, "diversity": OPINION, "digit": range(10)}
-"""What may be answered to each question; other columns of a result file are not read."""
-
-_URL = re.compile(r"Input\.recording_(\d+)_url")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a rater said of one recording.
-
-    Args:
-        worker: the rater.
-        method, name: whose recording, and its file.
-        given: numbers by question; those that were left out are absent.
-        shared: how many recordings this answer is repeated over, for questions that are asked once a page.
-    """
-
-    worker: str
-    method: str
-    name: str
-    given: Mapping[str, int]
-    shared: int
 
 
 @dataclass(frozen=True)
@@ -53,7 +30,8 @@ class Mean:
     Args:
         mean, deviation: of the answers; the deviation with n - 1.
         count: n.
-        low, high: of the interval that holds the true mean with a chance of 95 %, if answers were independent and normal.
+        low, high: of the interval; it holds the true mean with a chance of 95 % if the answers are independent and normal and, for
+            :func:`mean_of`, many.
     """
 
     mean: float
@@ -63,8 +41,12 @@ class Mean:
     high: float
 
 
+Means = dict[str, Mapping[str, Mean | None]]
+"""By question and method; names that end in :data:`OF_RATERS` have means over raters, None where there is but one."""
+
+
 def mean_of(values: Sequence[float], repeats: int = 1, what: str = "") -> Mean:
-    """Mean and interval.
+    """Mean and interval as in SaShiMi's study, too narrow where there are few answers or many of one rater; see :func:`mean_of_raters`.
 
     Args:
         values: of at least two independent opinions.
@@ -84,57 +66,26 @@ def mean_of(values: Sequence[float], repeats: int = 1, what: str = "") -> Mean:
     return Mean(mean, n, deviation, mean - half, mean + half)
 
 
-def read_answers(results: Iterable[Path], batches: Path) -> list[Answer]:
-    """The answers of MTurk's result files, or of those of serve.py.
+def mean_of_raters(values: Mapping[str, Sequence[float]]) -> Mean | None:
+    """Mean over the means of raters, and Student's interval of it.
+
+    What one rater says has his taste in common, whatever he hears; what two say is independent.
 
     Args:
-        results: ``Batch_<id>_batch_results.csv`` files.
-        batches: what turk_create_batch.py wrote, a condition's folder or the folder above several.
+        values: opinions by rater.
 
-    Raises:
-        DataError: a file is missing, has no such columns, or names a recording that ``uids.txt`` does not.
+    Returns:
+        None for a single rater, of whom no interval is known.
     """
-    uids = _uids(batches)
-    return [answer for path in results for answer in _answers(path, uids, batches)]
+    if len(values) < 2:
+        return None
+    from scipy.special import stdtrit
 
-
-def _uids(batches: Path) -> dict[str, dict[str, tuple[str, str]]]:
-    """(method, name) by uid, by condition."""
-    lists = [batches / "uids.txt"] if (batches / "uids.txt").is_file() else sorted(batches.glob("*/uids.txt"))
-    if not lists:
-        raise DataError(f"there is no uids.txt in {batches} nor in a folder of it; turk_create_batch.py writes it")
-    return {path.absolute().parent.name: read_uids(path) for path in lists}
-
-
-def _answers(path: Path, uids: Mapping[str, Mapping[str, tuple[str, str]]], batches: Path) -> Iterable[Answer]:
-    for line, row in rows_of(path, ["WorkerId", "Input.recording_0_url"], "result file"):
-        numbers = sorted(int(match[1]) for name in row if name and (match := _URL.fullmatch(name)))
-        for number in numbers:
-            condition, uid = place_of(row[f"Input.recording_{number}_url"])
-            known = uids.get(condition, {}).get(uid)
-            if known is None:
-                raise DataError(f"{path}, line {line}: recording {condition}/{uid} is in no uids.txt of {batches}")
-            given = _given(row, number, path, line)
-            yield Answer(row["WorkerId"], *known, given, len(numbers))
-
-
-def _given(row: Mapping[str, str], number: int, path: Path, line: int) -> dict[str, int]:
-    given = {}
-    for question, scale in SCALES.items():
-        for name in (f"Answer.{question}", f"Answer.recording_{number}_{question}"):
-            if text := row.get(name):
-                given[question] = _value(text, scale, f"{path}, line {line}: {name}")
-    return given
-
-
-def _value(text: str, scale: range, place: str) -> int:
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise DataError(f"{place} is {text!r}, not a number") from error
-    if value not in scale:
-        raise DataError(f"{place} is {text}, not a whole number from {scale[0]} to {scale[-1]}")
-    return int(value)
+    means = [math.fsum(given) / len(given) for given in values.values()]
+    n, mean = len(means), math.fsum(means) / len(means)
+    deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in means) / (n - 1))
+    half = float(stdtrit(n - 1, 0.975)) * deviation / math.sqrt(n)
+    return Mean(mean, n, deviation, mean - half, mean + half)
 
 
 def untrusted(answers: Iterable[Answer], gold: Mapping[str, tuple[int, int]], method: str = "test") -> set[str]:
@@ -153,13 +104,13 @@ def untrusted(answers: Iterable[Answer], gold: Mapping[str, tuple[int, int]], me
     }
 
 
-def music(answers: Sequence[Answer], blocked: Collection[str], gold: Collection[str], method: str = "test") -> dict[str, dict[str, Mean]]:
+def music(answers: Sequence[Answer], blocked: Collection[str], gold: Collection[str], method: str = "test") -> Means:
     """Quality and musicality by method, without the blocked raters and the gold recordings."""
     kept = [a for a in answers if a.worker not in blocked and not (a.method == method and a.name in gold)]
-    return {question: _means(kept, question) for question in ("quality", "musicality")}
+    return _both(kept, {"quality": False, "musicality": False})
 
 
-def speech(answers: Sequence[Answer], per_class: int) -> tuple[dict[str, dict[str, Mean]], dict[str, float], dict[str, float]]:
+def speech(answers: Sequence[Answer], per_class: int) -> tuple[Means, dict[str, float], dict[str, float]]:
     """Means by question and method, agreement with the digit, and Cohen's kappa, by method.
 
     Args:
@@ -167,18 +118,13 @@ def speech(answers: Sequence[Answer], per_class: int) -> tuple[dict[str, dict[st
         per_class: the recordings 0 to per_class - 1 are zeros, and so on.
 
     Raises:
-        DataError: a recording beyond the nines.
+        DataError: a method has not ten times as many recordings, or one beyond the nines.
     """
     kept = [answer for answer in answers if "digit" in answer.given]
-    means = {
-        question: _means(kept, question, shared=question != "intelligibility") for question in ("intelligibility", "quality", "diversity")
-    }
+    means = _both(kept, {"intelligibility": False, "quality": True, "diversity": True})
     labels: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for answer in kept:
-        digit = _number(answer.name) // per_class
-        if digit > 9:
-            raise DataError(f"recording {answer.name} of {answer.method} is of no digit: --per_class {per_class} is too small")
-        labels[answer.method].append((digit, answer.given["digit"]))
+        labels[answer.method].append((_digit(answer, per_class), answer.given["digit"]))
     agreement = {method: sum(true == said for true, said in pairs) / len(pairs) for method, pairs in labels.items()}
     kappa = {method: _kappa(pairs) for method, pairs in labels.items()}
     return means, agreement, kappa
@@ -191,7 +137,24 @@ def _kappa(pairs: Sequence[tuple[int, int]]) -> float:
     return float(cohen_kappa_score(*zip(*pairs, strict=True))) if len(set().union(*pairs)) > 1 else 1.0
 
 
-def _means(answers: Iterable[Answer], question: str, shared: bool = False) -> dict[str, Mean]:
+def _both(answers: Sequence[Answer], questions: Mapping[str, bool]) -> Means:
+    """Means of the answers to each question, some of which are asked once a page, and beside them those of raters."""
+    means: Means = {}
+    for question, shared in questions.items():
+        means[question] = _means(answers, question, shared)
+        means[question + OF_RATERS] = _means_of_raters(answers, question)
+    return means
+
+
+def _means_of_raters(answers: Iterable[Answer], question: str) -> dict[str, Mean | None]:
+    values: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
+    for answer in answers:
+        if question in answer.given:
+            values[answer.method][answer.worker].append(answer.given[question])
+    return {method: mean_of_raters(given) for method, given in sorted(values.items())}
+
+
+def _means(answers: Iterable[Answer], question: str, shared: bool) -> dict[str, Mean]:
     values: dict[str, list[int]] = defaultdict(list)
     repeats: dict[str, int] = {}
     for answer in answers:
@@ -201,8 +164,15 @@ def _means(answers: Iterable[Answer], question: str, shared: bool = False) -> di
     return {method: mean_of(given, repeats[method], f"{question} of {method}") for method, given in sorted(values.items())}
 
 
-def _number(name: str) -> int:
-    stem = Path(name).stem
+def _digit(answer: Answer, per_class: int) -> int:
+    """Which digit a recording is of, by its name; a wrong ``per_class`` would give a wrong kappa."""
+    stem = Path(answer.name).stem
     if not stem.isdecimal():
-        raise DataError(f"recording {name} is not called by a number, so its digit is not known; prepare_sc09.py names them so")
-    return int(stem)
+        raise DataError(f"recording {answer.name} is not called by a number, so its digit is not known; prepare_sc09.py names them so")
+    if answer.recordings != 10 * per_class:
+        raise DataError(
+            f"uids.txt holds {answer.recordings} recordings of {answer.method}, not {10 * per_class}: --per_class {per_class} is wrong"
+        )
+    if int(stem) >= answer.recordings:
+        raise DataError(f"recording {answer.name} of {answer.method} is of no digit: the nines end with {answer.recordings - 1}")
+    return int(stem) // per_class

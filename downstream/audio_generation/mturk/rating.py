@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import errno
-import hashlib
 import io
 import json
 import logging
@@ -16,8 +15,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -26,11 +24,14 @@ from filelock import FileLock, Timeout
 
 from utility.errors import DataError
 from utility.experiment.texts import write_text
-from utility.text.files import read_lines
 
+from .hits import Hit
 from .pages import Page
 
 LONGEST_NAME = 64
+ALLOTTED = 1800.0
+"""Seconds that a batch waits for the rater to whom it was handed before others may have it: many times what one takes."""
+
 log = logging.getLogger(__name__)
 
 
@@ -38,41 +39,7 @@ class AnswerError(Exception):
     """What a rater sent is incomplete or impossible; the message is for the rater."""
 
 
-@dataclass(frozen=True)
-class Hit:
-    """A batch to rate.
-
-    Args:
-        number: of the batch.
-        urls: of its recordings, as in ``urls.csv``.
-    """
-
-    number: int
-    urls: tuple[str, ...]
-
-
-def read_hits(folder: Path) -> list[Hit]:
-    """The batches of a condition, from ``urls.csv``.
-
-    Raises:
-        DataError: missing, or no such table.
-    """
-    path = folder / "urls.csv"
-    header, *rows = list(csv.reader(read_lines(path, "list", hint="turk_create_batch.py writes it"))) or [[]]
-    if not rows or header != [f"recording_{number}_url" for number in range(len(header))] or any(len(row) != len(header) for row in rows):
-        raise DataError(f"{path} is no table of the columns recording_0_url, recording_1_url ...")
-    return [Hit(number, tuple(row)) for number, row in enumerate(rows)]
-
-
 _KEPT = itemgetter("test", "hit", "answers", "worker", "time", "seconds")  # of each line of a journal
-
-
-def identity_of(folder: Path) -> str:
-    """A word that changes with the recordings of a condition and what they are: made again, equal addresses may stand for others."""
-    digest = hashlib.sha256()
-    for path in [*folder.glob("uids.txt"), folder / "urls.csv", *sorted(folder.glob("*/*.wav"))]:
-        digest.update(str(path.relative_to(folder)).encode() + hashlib.sha256(path.read_bytes()).digest())
-    return digest.hexdigest()[:16]
 
 
 class Ratings:
@@ -83,16 +50,26 @@ class Ratings:
         page: the questions.
         results: the csv file; the journal lies beside it.
         raters: how many answers a batch needs; None: all raters may answer all of them.
-        test: what :func:`identity_of` says of the recordings.
+        test: what :func:`downstream.audio_generation.mturk.hits.identity_of` says of the recordings.
+        clock: seconds.
 
     Raises:
         DataError: the journal is damaged, of another test, or in use by another server.
     """
 
-    def __init__(self, hits: Sequence[Hit], page: Page, results: Path, raters: int | None = None, test: str = ""):
+    def __init__(
+        self,
+        hits: Sequence[Hit],
+        page: Page,
+        results: Path,
+        raters: int | None = None,
+        test: str = "",
+        clock: Callable[[], float] = time.monotonic,
+    ):
         self.hits, self.page, self.results, self.raters, self.test = hits, page, results, raters, test
         self.journal = results.with_name(f"{results.name}.jsonl")
-        self._lock = threading.Lock()
+        self._lock, self._clock = threading.Lock(), clock
+        self._out: dict[str, tuple[int, float]] = {}  # which batch a rater was handed last, and when; not kept over a restart
         results.parent.mkdir(parents=True, exist_ok=True)
         self._alone = FileLock(results.with_name(f".{results.name}.lock"))
         try:
@@ -108,12 +85,36 @@ class Ratings:
         self._alone.release()
 
     def next_for(self, worker: str) -> Hit | None:
-        """The batch that a rater should hear next: of those that are left for him the one with the fewest answers; None: no more."""
+        """Hands out the batch that a rater should hear next.
+
+        It is the one that he was handed and has not answered, or else, of those that are left for him, the one with the fewest answers. One
+        that another rater was handed within :data:`ALLOTTED` counts as answered.
+
+        Returns:
+            None if there is none; :meth:`may_return` says whether that may change.
+        """
         with self._lock:
-            counts = Counter(entry["hit"] for entry in self.entries)
-            done = {entry["hit"] for entry in self.entries if entry["worker"] == worker}
-        left = [hit for hit in self.hits if hit.number not in done and (self.raters is None or counts[hit.number] < self.raters)]
-        return min(left, key=lambda hit: (counts[hit.number], hit.number), default=None)
+            now = self._clock()
+            self._out = {rater: (hit, since) for rater, (hit, since) in self._out.items() if now - since < ALLOTTED}
+            mine, _ = self._out.pop(worker, (None, now))
+            taken = self._counts() + Counter(hit for hit, _ in self._out.values())
+            left = self._left(worker, taken)
+            hit = min(left, key=lambda hit: (hit.number != mine, taken[hit.number], hit.number), default=None)
+            if hit is not None:
+                self._out[worker] = (hit.number, now)
+        return hit
+
+    def may_return(self, worker: str) -> bool:
+        """Whether batches that are with other raters may be left over for this one."""
+        with self._lock:
+            return bool(self._left(worker, self._counts()))
+
+    def _counts(self) -> Counter[int]:
+        return Counter(entry["hit"] for entry in self.entries)
+
+    def _left(self, worker: str, taken: Mapping[int, int]) -> list[Hit]:
+        done = {entry["hit"] for entry in self.entries if entry["worker"] == worker}
+        return [hit for hit in self.hits if hit.number not in done and (self.raters is None or taken[hit.number] < self.raters)]
 
     def done_by(self, worker: str) -> int:
         """How many batches a rater has answered."""
@@ -121,7 +122,7 @@ class Ratings:
             return sum(entry["worker"] == worker for entry in self.entries)
 
     def submit(self, worker: str, number: int, given: Mapping[str, str], seconds: float = 0.0) -> bool:
-        """Keeps an answer; of the same rater and batch only the first counts.
+        """Keeps an answer, be it late or one more than was wanted; of the same rater and batch only the first counts.
 
         Args:
             worker: the rater.
@@ -153,6 +154,8 @@ class Ratings:
                 log.warning("an answer of %s cannot be kept in %s: %s", worker, self.journal, error.strerror)
                 raise AnswerError("Your answers cannot be kept just now.") from error
             self.entries.append(entry)
+            if self._out.get(worker, (None,))[0] == number:
+                del self._out[worker]
             try:
                 self._write_csv()
             except OSError as error:  # the journal has the answer, and the next one writes the whole file

@@ -16,8 +16,9 @@ import argparse
 import signal
 from pathlib import Path
 
+from downstream.audio_generation.mturk.hits import check_recordings, identity_of, read_hits
 from downstream.audio_generation.mturk.pages import PAGES
-from downstream.audio_generation.mturk.rating import Ratings, identity_of, read_hits
+from downstream.audio_generation.mturk.rating import Ratings
 from downstream.audio_generation.mturk.server import RatingServer
 from utility.errors import UsageError, program
 
@@ -26,9 +27,11 @@ def serving(args: argparse.Namespace) -> RatingServer:
     """The server, bound to its address.
 
     Raises:
-        DataError: the batches are not there or the results are of another test. UsageError: the address is not to be had.
+        DataError: the batches or some of their recordings are not there, or the results are of another test.
+        UsageError: the address is not to be had.
     """
     hits = read_hits(args.folder)
+    check_recordings(args.folder, hits)
     page = PAGES[args.template](len(hits[0].urls))
     results = args.results or args.folder.with_name(f"{args.folder.name}_batch_results.csv")
     ratings = Ratings(hits, page, results, args.raters, identity_of(args.folder))

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from html import escape
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import parse_qs, quote, urlsplit
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, quote, urlsplit
 
-from .batches import place_of
+from .hits import UID, Hit, file_of
 from .pages import placeholder
-from .rating import AnswerError, Hit, Ratings, check_worker
+from .rating import ALLOTTED, AnswerError, Ratings, check_worker
 
 LARGEST_FORM = 1 << 20
-_AUDIO = re.compile(r"/audio/(\d+)/([0-9a-f]{32})\.wav")
+_AUDIO = re.compile(rf"/audio/([0-9]{{1,9}})/({UID.pattern})\.wav")
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _NUMBER = re.compile(r"[0-9]{1,9}")
 _DAY = 86400
@@ -66,6 +68,11 @@ class RatingServer(ThreadingHTTPServer):
         self.folder, self.ratings = folder, ratings
         super().__init__(address, Handler)
 
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away is no bug; all else shows its traceback."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
 
 class Handler(BaseHTTPRequestHandler):
     """One request."""
@@ -76,13 +83,15 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Welcome, a batch, or a recording."""
-        parts = urlsplit(self.path)
+        parts = self._address()
+        if parts is None:
+            return
         if parts.path == "/":
             self._page("Listening test", WELCOME.format(message="<p>Thank you for taking part.</p>"))
         elif parts.path == "/hit":
             self._hit(parse_qs(parts.query).get("worker", [""])[0])
         elif match := _AUDIO.fullmatch(parts.path):
-            self._recording(self.server.folder / match[1] / f"{match[2]}.wav")
+            self._recording(file_of(self.server.folder, int(match[1]), match[2]))
         else:
             self._refuse(HTTPStatus.NOT_FOUND, "There is no such page.")
 
@@ -90,7 +99,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         """The answers to a batch; the next one follows."""
-        if urlsplit(self.path).path != "/submit":
+        parts = self._address()
+        if parts is None:
+            return
+        if parts.path != "/submit":
             self.close_connection = True  # what was sent is not read
             self._refuse(HTTPStatus.NOT_FOUND, "There is no such page.")
             return
@@ -111,6 +123,15 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
+    def _address(self) -> SplitResult | None:
+        """What is asked for; None, and refused, if it is no address."""
+        try:
+            return urlsplit(self.path)
+        except ValueError:
+            self.close_connection = True  # what may follow is not read
+            self._refuse(HTTPStatus.BAD_REQUEST, "This is no address.")
+            return None
+
     def _hit(self, worker: str) -> None:
         ratings = self.server.ratings
         try:
@@ -120,15 +141,17 @@ class Handler(BaseHTTPRequestHandler):
             return
         hit = ratings.next_for(worker)
         if hit is None:
-            message = f"<p>Thank you, {escape(worker)}: you have rated {ratings.done_by(worker)} batches, and there are no more.</p>"
+            waits = f"the last ones are with other raters; please look again in {ALLOTTED / 60:.0f} minutes whether any is left"
+            rest = waits if ratings.may_return(worker) else "there are no more"
+            message = f"<p>Thank you, {escape(worker)}: you have rated {ratings.done_by(worker)} batches, and {rest}.</p>"
             self._page("Done", WELCOME.format(message=message))
             return
         self._page(f"Batch {hit.number + 1}", self._form(worker, hit))
 
     def _form(self, worker: str, hit: Hit) -> str:
         page = self.server.ratings.page.html()
-        for number, url in enumerate(hit.urls):
-            page = page.replace(placeholder(number), f"/audio/{hit.number}/{quote(place_of(url)[1])}.wav")
+        for number, uid in enumerate(hit.uids):
+            page = page.replace(placeholder(number), f"/audio/{hit.number}/{quote(uid)}.wav")
         return FORM.format(worker=escape(worker, quote=True), number=hit.number, began=f"{time.time():.1f}", page=page)
 
     def _recording(self, path: Path) -> None:

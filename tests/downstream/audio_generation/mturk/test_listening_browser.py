@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from downstream.audio_generation.mturk import turk_create_batch
+from downstream.audio_generation.mturk.hits import read_hits
 from downstream.audio_generation.mturk.pages import PAGES
-from downstream.audio_generation.mturk.rating import Ratings, read_hits
+from downstream.audio_generation.mturk.rating import Ratings
 from downstream.audio_generation.mturk.server import RatingServer
 from tests.downstream.audio_generation.mturk.conditions import serving
 from tests.support.chromium import Chromium

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import http.client
 import json
-import shutil
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -19,11 +20,11 @@ from urllib.parse import urlencode
 import pytest
 
 from downstream.audio_generation.mturk import mos, serve, turk_create_batch
+from downstream.audio_generation.mturk.hits import read_hits
 from downstream.audio_generation.mturk.pages import music_page, speech_page
-from downstream.audio_generation.mturk.rating import AnswerError, Ratings, check_worker, identity_of, read_hits
+from downstream.audio_generation.mturk.rating import Ratings
 from downstream.audio_generation.mturk.server import RatingServer, range_of, seconds_since
 from tests.downstream.audio_generation.mturk.conditions import Markup, answers, batched, serving
-from utility.errors import DataError
 
 
 def test_batches_that_cannot_be(tmp_path: Path, capsys: pytest.CaptureFixture):
@@ -188,68 +189,6 @@ def test_times_that_are_none():
     assert [seconds_since(text) for text in ("", "nan", "inf", "-inf", "0", "1e300")] == [0.0] * 6
 
 
-# ---- what a crash leaves
-
-
-def test_a_server_that_was_killed_goes_on(condition: Path, tmp_path: Path):
-    results = tmp_path / "results.csv"
-    hits, page = read_hits(condition), music_page(2)
-    ratings = Ratings(hits, page, results)
-    given = {name: str(value) for name, value in answers().items()}
-    first = ratings.next_for("Ann")
-    assert ratings.submit("Ann", first.number, given)
-    with pytest.raises(DataError, match="another server writes to"):
-        Ratings(hits, page, results)
-    ratings.close()
-    with ratings.journal.open("a") as file:
-        file.write('{"worker": "Ann", "hit": 3, "ti')  # cut short: never confirmed
-    results.unlink()
-    again = Ratings(hits, page, results)
-    assert [entry["worker"] for entry in again.entries] == ["Ann"]
-    assert again.next_for("Ann").number != first.number
-    assert again.submit("Ben", first.number, given)
-    assert len(results.read_text().splitlines()) == 3
-    again.close()
-    with pytest.raises(DataError, match="holds the answers of another listening test"):
-        Ratings(hits, speech_page(2), results)
-    again.journal.write_text("no json\n")
-    with pytest.raises(DataError, match="is damaged"):
-        Ratings(hits, page, results)
-    again.journal.unlink()
-    with pytest.raises(DataError, match="exists, but not its journal"):
-        Ratings(hits, page, results)
-
-
-def test_answers_to_other_recordings_are_refused(tmp_path: Path):
-    results, given = tmp_path / "results.csv", {name: str(value) for name, value in answers().items()}
-    folder = batched(tmp_path)
-    hits, page = read_hits(folder), music_page(2)
-    ratings = Ratings(hits, page, results, test=identity_of(folder))
-    assert ratings.submit("Ann", 0, given)
-    ratings.close()
-    Ratings(hits, page, results, test=identity_of(folder)).close()
-    for change in ({"methods": ("test", "ours")}, {"pitch": 400}):
-        shutil.rmtree(folder)
-        assert read_hits(batched(tmp_path, **change)) == hits  # the same addresses
-        with pytest.raises(DataError, match="holds the answers of another listening test"):
-            Ratings(hits, page, results, test=identity_of(folder))
-
-
-@pytest.mark.parametrize("name", ["worker", "time", "seconds"])
-def test_a_journal_that_lacks_something_is_damaged(condition: Path, tmp_path: Path, name):
-    entry = {
-        "worker": "Ann",
-        "hit": 0,
-        "time": 1.0,
-        "seconds": 1.0,
-        "answers": {key: str(value) for key, value in answers().items()},
-        "test": "",
-    }
-    (tmp_path / "results.csv.jsonl").write_text(json.dumps({key: value for key, value in entry.items() if key != name}) + "\n")
-    with pytest.raises(DataError, match=f"is damaged: '{name}'"):
-        Ratings(read_hits(condition), music_page(2), tmp_path / "results.csv")
-
-
 class Full:
     """A file on a disk that takes ten bytes more, or none."""
 
@@ -298,16 +237,45 @@ def test_a_form_to_nowhere_ends_the_connection(server: RatingServer):
     connection.close()
 
 
-def test_every_rater_hears_what_is_rated_least(condition: Path, tmp_path: Path):
-    ratings = Ratings(read_hits(condition), music_page(2), tmp_path / "results.csv")
-    given = {name: str(value) for name, value in answers().items()}
-    heard = [
-        ratings.next_for(worker).number for worker in ("a", "b", "c", "d") if ratings.submit(worker, ratings.next_for(worker).number, given)
-    ]
-    counts = Counter(entry["hit"] for entry in ratings.entries)
-    assert counts == dict.fromkeys(range(4), 1)
-    assert len(heard) == 4
-    ratings.close()
+def talk(server: RatingServer, request: bytes) -> bytes:
+    """What the server says to bytes that no browser sends."""
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
+        connection.sendall(request)
+        return b"".join(iter(lambda: connection.recv(1 << 16), b""))
+
+
+@pytest.mark.parametrize("request_line", [b"GET http://[x/ HTTP/1.0", b"HEAD http://[x/ HTTP/1.1", b"POST http://[x/submit HTTP/1.1"])
+def test_an_address_that_is_none_is_refused(server: RatingServer, request_line: bytes, capsys: pytest.CaptureFixture):
+    assert talk(server, request_line + b"\r\nHost: x\r\n\r\n").split()[1] == b"400"
+    assert capsys.readouterr().err == ""
+
+
+def test_a_browser_that_resets_the_connection_is_no_traceback(server: RatingServer, capsys: pytest.CaptureFixture):
+    handled = threading.Event()
+    server.shutdown_request, shut = lambda request: (shut(request), handled.set()), server.shutdown_request
+    with socket.create_connection(("127.0.0.1", server.server_port), timeout=30) as connection:
+        connection.sendall(b"GET / HT")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # to close is then to reset
+    assert handled.wait(30)
+    assert capsys.readouterr().err == ""
+
+
+def test_other_faults_of_the_server_are_shown(server: RatingServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture):
+    handled = threading.Event()
+    server.shutdown_request, shut = lambda request: (shut(request), handled.set()), server.shutdown_request
+    monkeypatch.setattr(server.ratings, "next_for", lambda worker: 1 / 0)
+    assert talk(server, b"GET /hit?worker=Ann HTTP/1.1\r\nHost: x\r\n\r\n") == b""
+    assert handled.wait(30)
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+def test_raters_at_the_same_time_begin_with_different_batches(server: RatingServer):
+    """Over HTTP, with two answers wanted of each of four batches; a ninth rater is told to come back."""
+    found = [hidden(ask(server, f"/hit?worker=w{number}")[2])["hit"] for number in range(8)]
+    assert Counter(found) == dict.fromkeys("0123", 2)
+    assert b"the last ones are with other raters; please look again in 30 minutes" in ask(server, "/hit?worker=w8")[2]
+    assert ask(server, "/submit", {"worker": "w0", "hit": found[0], **answers()})[0] == 303
+    assert b"the last ones are with other raters" in ask(server, "/hit?worker=w8")[2]
 
 
 @pytest.mark.parametrize("interruption", [signal.SIGINT, signal.SIGTERM])
@@ -335,21 +303,28 @@ def test_the_program_serves_until_it_is_interrupted(condition: Path, repo: Path,
     assert results.read_text().count("\n") == 2
 
 
-@pytest.mark.parametrize("name", ["", "  ", "x" * 65, "a\tb", "=1+1"])
-def test_names_that_are_none(name: str):
-    with pytest.raises(AnswerError, match="1 to 64"):
-        check_worker(name)
-
-
 def test_servers_that_cannot_be(condition: Path, tmp_path: Path, server: RatingServer, capsys: pytest.CaptureFixture):
     def refused(*words: str) -> str:
-        assert serve.main([*words, "--template", "music", "--results", str(tmp_path / "other.csv")]) == 2
+        taken = ["--port", str(server.server_port)]  # what is not refused as it should be does not serve for ever
+        assert serve.main(["--template", "music", "--results", str(tmp_path / "other.csv"), *taken, *words]) == 2
         return capsys.readouterr().err
 
     assert "turk_create_batch.py writes it" in refused(str(tmp_path))
-    assert "cannot listen at 127.0.0.1" in refused(str(condition), "--port", str(server.server_port))
+    assert "cannot listen at 127.0.0.1" in refused(str(condition))
     assert "--raters must be at least 1" in refused(str(condition), "--raters", "0")
+    first, second = ([condition / str(hit.number) / f"{uid}.wav" for uid in hit.uids] for hit in read_hits(condition)[1:3])
+    first[1].write_bytes(b"")
+    for path in second:
+        path.rename(path.with_suffix(".flac"))
+    said = refused(str(condition))
+    assert "3 of 8 recordings of urls.csv cannot be heard" in said
+    assert f"the first is {first[1]}" in said
+    (condition / "0/clip.wav").write_bytes(b"RIFF")
+    (condition / "urls.csv").write_text("recording_0_url\nhttp://x/hums/0/clip.wav\n")
+    assert "1 of 1 recordings" in refused(str(condition))  # a name that the server would not find
     (condition / "urls.csv").write_text("a,b\n1,2\n")
     assert "is no table of the columns recording_0_url" in refused(str(condition))
+    (condition / "urls.csv").write_text("recording_0_url\nhttp://[x/hums/0/0.wav\n")
+    assert "urls.csv: 'http://[x/hums/0/0.wav' is no address" in refused(str(condition))
     (condition / "urls.csv").write_text("recording_0_url\nx\n", encoding="utf-16")
     assert "urls.csv is no UTF-8 text" in refused(str(condition))

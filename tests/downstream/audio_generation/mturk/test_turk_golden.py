@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from downstream.audio_generation.mturk import mos, prepare_sc09, turk_create_batch
-from downstream.audio_generation.mturk.opinion import GOLD, music, read_answers, untrusted
+from downstream.audio_generation.mturk.opinion import GOLD, music, untrusted
+from downstream.audio_generation.mturk.results import read_results
 
 BATCHES = {
     "music30": (
@@ -57,7 +58,9 @@ def test_recorded_batches(golden, tmp_path: Path, case: str):
 def test_recorded_opinions_on_music(golden, tmp_path: Path):
     folder = golden("generation/mturk/mos_music")
     expected = json.loads((folder / "expected.json").read_text())
-    answers = read_answers([folder / "results.csv"], folder)
+    results = read_results([folder / "results.csv"], folder)
+    answers = results.answers
+    assert (results.twice, results.rejected, results.left_out()) == (0, 0, "")
     assert len(answers) == expected["rows_total"]
     assert sorted(untrusted(answers, GOLD)) == expected["blocked_workers"]
     unfiltered = mos._plain(music(answers, (), GOLD))
