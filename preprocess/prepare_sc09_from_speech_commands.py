@@ -51,12 +51,13 @@ def prepare(root: Path, out: Path, copy: bool = False) -> dict[str, int]:
     for name, listed in lists.items():
         write_text(out / name, "".join(f"{line}\n" for line in listed))
     counts = {name.partition("_")[0]: len(listed) for name, listed in lists.items()}
-    return {"training": len(files) - sum(counts.values()), **counts}
+    return {"training": len(files.difference(*lists.values())), **counts}
 
 
 def _listed(path: Path, files: set[str]) -> list[str]:
-    """The lines of digits; each must be one of ``files``."""
-    listed = [line for line in map(str.strip, read_lines(path, "list")) if line.partition("/")[0] in DIGITS]
+    """The recordings of digits that a list names, each once; they must be among ``files``."""
+    lines = (line.strip() for line in read_lines(path, "list"))
+    listed = list(dict.fromkeys(line for line in lines if line.partition("/")[0] in DIGITS))
     if absent := [line for line in listed if line not in files]:
         raise DataError(f"{path} names {len(absent)} recordings that are not there, such as {absent[0]}")
     return listed
@@ -66,11 +67,19 @@ def _bring(folder: Path, place: Path, copy: bool) -> None:
     if place.is_symlink() and place.resolve() == folder and not copy:
         return
     if copy and (not place.exists() or place.is_dir()) and not place.is_symlink():
-        shutil.copytree(folder, place, dirs_exist_ok=True)
+        _copy(folder, place)
     elif place.exists() or place.is_symlink():
         raise DataError(f"{place} exists already and is something else")
     else:
         place.symlink_to(folder, target_is_directory=True)
+
+
+def _copy(folder: Path, place: Path) -> None:
+    try:
+        shutil.copytree(folder, place, dirs_exist_ok=True)
+    except shutil.Error as error:  # of each file that could not be copied
+        (source, _, why), *others = error.args[0]
+        raise DataError(f"{source} cannot be copied to {place}: {why}" + (f" (and {len(others)} more)" if others else "")) from error
 
 
 @program

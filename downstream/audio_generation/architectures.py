@@ -3,14 +3,55 @@
 from __future__ import annotations
 
 import itertools
-import math
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-Weights = Mapping[str, Tensor]
+from utility.errors import CheckpointError
+
+
+class Weights(dict[str, Tensor]):
+    """Weights by name.
+
+    Args:
+        weights: what is called so of the file; what is no tensor is left out.
+        source: the file that they come from.
+    """
+
+    def __init__(self, weights: Mapping[str, Any], source: Path):
+        super().__init__({name: value for name, value in weights.items() if isinstance(value, Tensor)})
+        self.source = source
+
+    def size(self, name: str, dimension: int = 0) -> int:
+        """How large a weight is in one of its dimensions.
+
+        Raises:
+            CheckpointError: there is no such weight, or it has no such dimension, or nothing in it.
+        """
+        if name not in self:
+            raise CheckpointError(f"{self.source} has no {name}, which such a network has")
+        shape = self[name].shape
+        if dimension >= len(shape) or -dimension > len(shape) or not shape[dimension]:
+            raise CheckpointError(f"{self.source}: {name} has the shape {tuple(shape)}, which it has in no such network")
+        return shape[dimension]
+
+    def check(self, wanted: Mapping[str, Tensor]) -> None:
+        """Refuses weights that a network does not have, or has in another shape.
+
+        Raises:
+            CheckpointError: with the first of them.
+        """
+        here, there = ({name: value.shape for name, value in side.items()} for side in (wanted, self))
+        if wrong := sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name)):
+            first, second = (str(tuple(side[wrong[0]])) if wrong[0] in side else "nothing" for side in (there, here))
+            raise CheckpointError(
+                f"{self.source} has {first} for {wrong[0]}, where the config has {second} ({len(wrong)} weights differ); "
+                "--config takes another"
+            )
+
 
 # name of the backbone -> a weight that it alone has
 MARKS = {
@@ -28,7 +69,11 @@ def backbone_of(weights: Weights) -> str | None:
 
 
 def sizes_of(name: str, weights: Weights) -> dict[str, Any]:
-    """The fields of ``modelrc`` that shapes tell; others, such as the dilations of WaveNet, are left to the config."""
+    """The fields of ``modelrc`` that shapes tell; others, such as the dilations of WaveNet, are left to the config.
+
+    Raises:
+        CheckpointError: a weight that tells a size is missing, or of a strange shape.
+    """
     return _SIZES[name](weights)
 
 
@@ -40,49 +85,49 @@ def count(weights: Weights, pattern: str) -> int:
 
 def _samplernn(weights: Weights) -> dict[str, Any]:
     tiers = count(weights, "model.frame_level_rnns.*.")
-    frames = [1] + [weights[f"model.frame_level_rnns.{i}.input_expand.weight_v"].size(1) for i in range(tiers)]
+    frames = [1] + [weights.size(f"model.frame_level_rnns.{i}.input_expand.weight_v", 1) for i in range(tiers)]
+    if any(late % early for early, late in itertools.pairwise(frames)):
+        raise CheckpointError(
+            f"{weights.source} has tiers over {', '.join(map(str, frames[1:]))} codes, which are no multiples of each other"
+        )
     return {
         "frame_sizes": [late // early for early, late in itertools.pairwise(frames)],
-        "n_rnn": weights[MARKS["samplernn"]].size(0),
-        "d_hidden": weights[MARKS["samplernn"]].size(2),
-        "d_model": weights["model.sample_level_mlp.embedding.weight"].size(1),
+        "n_rnn": weights.size(MARKS["samplernn"], 0),
+        "d_hidden": weights.size(MARKS["samplernn"], 2),
+        "d_model": weights.size("model.sample_level_mlp.embedding.weight", 1),
     }
 
 
 def _wavenet(weights: Weights) -> dict[str, Any]:
-    dilated, skip, end = (weights[f"model.{name}.weight"] for name in ("filter_convs.0", "skip_convs.0", "end_conv_1"))
+    dilated = MARKS["wavenet"]
     return {
-        "dilation_channels": dilated.size(0),
-        "residual_channels": dilated.size(1),
-        "kernel_size": dilated.size(2),
-        "skip_channels": skip.size(0),
-        "end_channels": end.size(0),
+        "dilation_channels": weights.size(dilated, 0),
+        "residual_channels": weights.size(dilated, 1),
+        "kernel_size": weights.size(dilated, 2),
+        "skip_channels": weights.size("model.skip_convs.0.weight"),
+        "end_channels": weights.size("model.end_conv_1.weight"),
     }
 
 
 def _sashimi(weights: Weights) -> dict[str, Any]:
     """Of the three forms: the pools are those layers on the way down that have a ``linear`` of their own."""
-    width = weights["encoder.0.weight"].size(1)
-    down = [
-        next(weights[key] for end in ("weight_v", "weight") if (key := f"model.d_layers.{i}.linear.{end}") in weights)
-        for i in range(count(weights, "model.d_layers.*."))
-        if f"model.d_layers.{i}.linear.bias" in weights
-    ]
-    widths = [width] + [weight.size(0) for weight in down]
+    width = weights.size("encoder.0.weight", 1)
+    pools = [f"model.d_layers.{i}.linear." for i in range(count(weights, "model.d_layers.*."))]
+    down = [f"{pool}weight_v" if f"{pool}weight_v" in weights else f"{pool}weight" for pool in pools if f"{pool}bias" in weights]
+    widths = [width] + [weights.size(name) for name in down]
     block = "model.c_layers.0.layer."
     inner = f"{block}layer." if f"{block}layer.D" in weights else block
-    kernel, output = f"{inner}kernel.", weights[f"{block}output_linear.0.weight"]
-    copies, wide = weights[f"{kernel}A_real"].size(0), widths[-1]
+    copies, wide = weights.size(f"{inner}kernel.A_real"), widths[-1]
     layer = {
-        "d_state": 2 * weights[f"{kernel}C"].size(-2),
+        "d_state": 2 * weights.size(f"{inner}kernel.C", -2),
         "n_ssm": None if copies == wide else copies,
-        "final_act": "glu" if output.size(0) == 2 * wide else "id",
+        "final_act": "glu" if weights.size(f"{block}output_linear.0.weight") == 2 * wide else "id",
     }
     return {
         "d_model": width,
         "n_layers": count(weights, "model.c_layers.*.") // 2,
-        "pool": [weight.size(1) // narrow for weight, narrow in zip(down, widths, strict=False)],
-        "expand": round(math.pow(wide / width, 1 / max(1, len(down)))),
+        "pool": [weights.size(name, 1) // narrow for name, narrow in zip(down, widths, strict=False)],
+        "expand": round((wide / width) ** (1 / max(1, len(down)))),
         "layer": layer,
     }
 

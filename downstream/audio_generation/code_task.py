@@ -48,9 +48,7 @@ class CodeExpert(DownstreamExpert):
     def build(self) -> CodeModel:
         """The network that the settings describe."""
         self.quantiser = self.settings.quantiser
-        model = build(self.settings.model, self.quantiser.n_codes)
-        if (own := getattr(model.model, "quantization", self.quantiser.kind)) != self.quantiser.kind:
-            raise ConfigError(f"quantization must be that of datarc, {self.quantiser.kind}, not {own}", f"{SOURCE}.modelrc")
+        model = build(self.settings.model, self.quantiser.n_codes, quantization=self.quantiser.kind)
         if self.settings.tbptt is not None and not model.model.goes_on:
             name = self.settings.model["_name_"]
             raise ConfigError(

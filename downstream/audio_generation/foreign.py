@@ -15,11 +15,11 @@ from utility.experiment.config import load_config
 from utility.experiment.rebuild import record_to_plain
 from utility.experiment.unpickle import load_foreign
 
-from .architectures import backbone_of, sizes_of
+from .architectures import Weights, backbone_of, sizes_of
 from .denoising import foreign as diffwave
 from .models.build import build
-from .models.code_model import N_CODES
 from .models.s4_names import is_old, renewed
+from .settings import Settings
 
 FOLDER = Path(__file__).resolve().parent
 PARTS = ("encoder.", "model.", "decoder.")
@@ -54,38 +54,42 @@ def convert(checkpoint: Path, config: Path | None = None, upstream: Path | None 
     Raises:
         CheckpointError: unreadable, or not of such a network. ConfigError: the config does not fit.
     """
-    content = load_foreign(checkpoint)
-    content = content if isinstance(content, Mapping) else {}
+    content = _section(load_foreign(checkpoint))
     if isinstance(content.get(diffwave.KEY), Mapping):
         return diffwave.convert(checkpoint, content, config)
-    weights = named({name: value for name, value in content.get("state_dict", content).items() if isinstance(value, Tensor)})
+    weights = named(_section(content.get("state_dict", content)))
     old = is_old(weights)
-    weights = renewed(weights)
+    weights = Weights(renewed(weights), checkpoint)
     name = backbone_of(weights)
     if name is None:
         raise CheckpointError(f"{checkpoint} holds no network that -d audio_generation has: none of its weights has a name of theirs")
     made = load_config(config or FOLDER / f"{shipped(name, checkpoint)}.yaml")
     if config is None:
-        expert = made["downstream_expert"]
-        trained = record_to_plain(content.get("hyper_parameters"))
-        settings = trained if isinstance(trained, Mapping) else {}
-        expert["modelrc"] = model_of(name, expert["modelrc"], settings.get("model") or {}, sizes_of(name, weights))
-        expert["datarc"] |= {key: value for key, value in (settings.get("dataset") or {}).items() if key in OF_DATA and value is not None}
+        expert, trained = made["downstream_expert"], _section(record_to_plain(content.get("hyper_parameters")))
+        expert["modelrc"] = model_of(name, expert["modelrc"], _section(trained.get("model")), sizes_of(name, weights))
+        expert["datarc"] |= {key: value for key, value in _section(trained.get("dataset")).items() if key in OF_DATA and value is not None}
         if old:
             expert["modelrc"]["layer"]["dt_transform"] = "exp"
         if expert.get("tbptt"):
             expert["tbptt"]["overlap_len"] = math.prod(expert["modelrc"]["frame_sizes"])
-    _check(made["downstream_expert"]["modelrc"], weights, checkpoint)
+    settings = Settings.of(made.get("downstream_expert"))
+    weights.check(build(settings.model, settings.quantiser.n_codes, quantization=settings.quantiser.kind).state_dict())
     state = {f"model.{key}": value for key, value in weights.items()}
     state |= {"best_score": tensor([float("inf")]), "_extra_state": {"carried": [None]}}
-    return Foreign("waveform", None, made, state, step=int(content.get("global_step") or 0))
+    step = content.get("global_step")
+    return Foreign("waveform", None, made, state, step=step if isinstance(step, int) else 0)
 
 
-def named(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _section(value: Any) -> Mapping[Any, Any]:
+    """What a checkpoint has under some name, where it is a section of fields."""
+    return value if isinstance(value, Mapping) else {}
+
+
+def named(weights: Mapping[Any, Any]) -> dict[str, Tensor]:
     """Weights by their names of today: ``encoder.weight`` and ``decoder.output_transform`` got a number; what is no weight goes."""
     newer = {"encoder.weight": "encoder.0.weight"}
     newer |= {f"decoder.output_transform.{end}": f"decoder.0.output_transform.{end}" for end in ("weight", "bias")}
-    return {newer.get(name, name): value for name, value in weights.items() if name.startswith(PARTS)}
+    return {newer.get(name, name): value for name, value in weights.items() if str(name).startswith(PARTS) and isinstance(value, Tensor)}
 
 
 def shipped(name: str, checkpoint: Path) -> str:
@@ -98,18 +102,7 @@ def model_of(name: str, ours: Mapping[str, Any], trained: Mapping[str, Any], siz
     """``modelrc``: the shipped fields, those of the training over them, the sizes of the weights over both."""
     known = {key: value for key, value in trained.items() if key != "layer"}
     merged = {**ours, **known, **{key: value for key, value in sizes.items() if key != "layer"}, "_name_": name}
-    layer = {key: value for key, value in (trained.get("layer") or {}).items() if key not in IDLE or value != IDLE[key]}
+    layer = {key: value for key, value in _section(trained.get("layer")).items() if key not in IDLE or value != IDLE[key]}
     if "layer" in ours:
         merged["layer"] = {**ours["layer"], **layer, **sizes.get("layer", {})}
     return merged
-
-
-def _check(model: Mapping[str, Any], weights: Mapping[str, Tensor], checkpoint: Path) -> None:
-    wanted = {name: value.shape for name, value in build(model, N_CODES).state_dict().items()}
-    found = {name: value.shape for name, value in weights.items()}
-    if wanted != found:
-        wrong = sorted(name for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name))
-        there, here = (str(tuple(side[wrong[0]])) if wrong[0] in side else "nothing" for side in (found, wanted))
-        raise CheckpointError(
-            f"{checkpoint} has {there} for {wrong[0]}, where the config has {here} ({len(wrong)} weights differ); --config takes another"
-        )

@@ -79,7 +79,7 @@ class Cache:
     is taken as it is.
 
     Args:
-        folder: made when something is written.
+        folder: made by :meth:`open`.
     """
 
     folder: Path
@@ -109,9 +109,17 @@ class Cache:
         found = Outputs(*map(read_table, paths))
         return found if self._notes().get(name) == noted else None  # another process has begun to write others meanwhile
 
+    def open(self) -> None:
+        """Makes the folder.
+
+        Raises:
+            OSError: a file is in its place, or the disk refuses.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+
     def put(self, name: str, outputs: Outputs, digest: str) -> None:
         """Writes both files, one process after the other; the note says nothing true of them until both are there."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self.open()
         with FileLock(self.folder / LOCK):
             self._note(name, UNFINISHED)
             for path, array in zip(self.paths(name), (outputs.probabilities, outputs.activations), strict=True):

@@ -126,6 +126,7 @@ class SampleMetrics:
         digest = self.digest(files)
         kept = self.cache.get(split, digest)
         if kept is None:
+            self.cache.open()  # what is in its way is said before the work
             kept = self.classify(files, split)
             self.cache.put(split, kept, digest)
         return kept

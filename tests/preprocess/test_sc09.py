@@ -74,6 +74,17 @@ def test_listed_recordings_that_are_missing_are_said(commands, tmp_path, capsys)
     assert not (tmp_path / "out").exists()
 
 
+def test_a_copy_that_fails_is_said(commands, tmp_path, capsys):
+    (commands / "two" / "lost.wav").symlink_to("nowhere")
+    assert main([str(commands), str(tmp_path / "out"), "--copy"]) == 2
+    assert "two/lost.wav cannot be copied to" in capsys.readouterr().err
+
+
+def test_a_recording_that_is_listed_twice_counts_once(commands, tmp_path):
+    (commands / "testing_list.txt").write_text((commands / "testing_list.txt").read_text() * 2)
+    assert prepare(commands, tmp_path / "sc09") == {"training": 10, "validation": 10, "testing": 10}
+
+
 def test_what_counts_as_a_recording(commands, tmp_path):
     (commands / "six" / "2.wav").rename(commands / "six" / "2.WAV")
     (commands / "six" / "._2.wav").touch()

@@ -23,13 +23,14 @@ BACKBONES = {
 ELSEWHERE = "diffwave"  # predicts no codes, and is made by :mod:`.diffwave`
 
 
-def build(config: Mapping[str, Any], n_codes: int = N_CODES, source: str = SOURCE) -> CodeModel:
+def build(config: Mapping[str, Any], n_codes: int = N_CODES, source: str = SOURCE, quantization: str | None = None) -> CodeModel:
     """The model of a config.
 
     Args:
         config: ``_name_`` and the fields of this backbone.
         n_codes: how many codes the data has.
         source: what errors call the section.
+        quantization: of the data; None: any.
 
     Raises:
         ConfigError: fields that do not exist, are missing, or have impossible values; all of them are named.
@@ -47,4 +48,6 @@ def build(config: Mapping[str, Any], n_codes: int = N_CODES, source: str = SOURC
         raise ConfigError("bidirectional is true: a network that predicts each code from those before it cannot look ahead", source)
     if (own := getattr(backbone, "n_codes", n_codes)) != n_codes:
         raise ConfigError(f"bits must be those of datarc: the recordings have {n_codes} codes, the network {own}", source)
+    if quantization is not None and (own := getattr(backbone, "quantization", quantization)) != quantization:
+        raise ConfigError(f"quantization must be that of datarc, {quantization}, not {own}", source)
     return CodeModel(backbone, n_codes)

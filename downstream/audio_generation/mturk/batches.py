@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from downstream.blocks.sc09 import wavs_in
+from utility.audio.io import wavs_in
 from utility.errors import DataError, UsageError
 from utility.text.files import lines_of
 from utility.text.natural import natural

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,14 @@ import yaml
 from downstream.audio_generation.expert import DownstreamExpert
 from downstream.audio_generation.foreign import convert
 from downstream.audio_generation.generation.files import Naming, write
+from downstream.audio_generation.models.build import build
+from downstream.audio_generation.models.diffwave import build_diffwave
 from downstream.audio_generation.quantise import Quantiser
 from run_downstream import main
 from tests.downstream.audio_generation.families import SMALL
 from tests.downstream.audio_generation.layouts import TASK
 from utility import import_checkpoint
-from utility.errors import CheckpointError
+from utility.errors import CheckpointError, ConfigError, UnknownNameError
 
 CASES = {
     "samplernn_uncond": ("model.pt", 1),
@@ -91,3 +94,61 @@ def test_what_is_no_such_checkpoint_is_named(golden, tmp_path):
         convert(tmp_path / "other.pt")
     with pytest.raises(CheckpointError, match=r"where the config has .*--config takes another"):
         convert(golden("generation/cli/wavenet_uncond") / "model.pt")
+
+
+def spoilt(weights: dict[str, torch.Tensor], step: int) -> Iterator[dict]:
+    """Each weight missing, of no dimension, empty, no tensor at all; every ``step``-th of these."""
+    faults = []
+    for name, weight in weights.items():
+        odd = [torch.tensor(3.0)] if weight.numel() > 1 else []  # dimensions of one element come and go between versions
+        faults += [{**weights, name: value} for value in (None, *odd, torch.zeros(0, 2, 2, 2), "text")]
+    return ({name: value for name, value in one.items() if value is not None} for one in faults[::step])
+
+
+@pytest.mark.parametrize("step", [7, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("family", ["sashimi", "unet", "sashimi_standalone", "samplernn", "wavenet", "diffwave"])
+def test_whatever_is_wrong_with_a_weight_is_one_sentence(tmp_path, family, step):
+    alone = {"_name_": "sashimi_standalone", "d_model": 4, "n_layers": 1, "pool": [2], "d_state": 4}
+    network = build_diffwave(SMALL["diffwave"], "modelrc") if family == "diffwave" else build(SMALL.get(family, alone))
+    path = tmp_path / f"{family}_sc09.pt"
+    for odd in spoilt(network.state_dict(), step):
+        torch.save({"model_state_dict": odd} if family == "diffwave" else odd, path)
+        with pytest.raises((CheckpointError, ConfigError), match=rf"{path}|modelrc"):
+            convert(path)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "sentence"),
+    [
+        ({"dataset": {"bits": 10}}, ConfigError, "bits must be those of datarc: the recordings have 1024 codes, the network 256"),
+        ({"dataset": {"quantization": "weird"}}, UnknownNameError, "'weird'"),
+        ({"dataset": {"quantization": "linear"}}, ConfigError, "quantization must be that of datarc, linear, not mu-law"),
+        ({"model": {"bits": 10}, "dataset": {"bits": 10}}, CheckpointError, "where the config has"),
+        ({"model": {"n_rnn": "two", "layers": 3}}, ConfigError, "layers"),
+    ],
+)
+def test_settings_that_do_not_fit_the_weights(tmp_path, settings, error, sentence):
+    path = tmp_path / "last.ckpt"
+    torch.save({"state_dict": build(SMALL["samplernn"]).state_dict(), "hyper_parameters": settings}, path)
+    with pytest.raises(error, match=sentence):
+        convert(path)
+
+
+@pytest.mark.parametrize("odd", [None, [], "text", 3, {1: 2}, {"layer": "text"}])
+def test_settings_that_are_none_are_passed_over(tmp_path, odd):
+    path = tmp_path / "last.ckpt"
+    weights = build(SMALL["samplernn"]).state_dict()
+    torch.save({"state_dict": weights, "hyper_parameters": {"model": {"layer": odd}, "dataset": odd}, "global_step": odd}, path)
+    assert convert(path).config["downstream_expert"]["modelrc"]["d_hidden"] == 12
+    torch.save({"state_dict": weights, "hyper_parameters": odd}, path)
+    assert convert(path).config["downstream_expert"]["modelrc"]["frame_sizes"] == [4, 2, 2]
+    torch.save({"state_dict": odd}, path)
+    with pytest.raises(CheckpointError, match="holds no network"):
+        convert(path)
+
+
+def test_a_config_of_another_program(tmp_path):
+    torch.save(build(SMALL["samplernn"]).state_dict(), tmp_path / "x.pt")
+    (tmp_path / "x.yaml").write_text("trainer: {}")
+    with pytest.raises(ConfigError, match=r"config\.downstream_expert: None is not a section"):
+        convert(tmp_path / "x.pt", tmp_path / "x.yaml")

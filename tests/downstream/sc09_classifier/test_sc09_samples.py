@@ -133,6 +133,13 @@ def test_what_another_process_is_writing_is_not_read(tmp_path: Path, monkeypatch
     assert cache.get("train", "mine-") is None
 
 
+def test_what_is_in_the_way_of_a_cache_is_said_before_the_work(corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("downstream.sc09_classifier.expert.classify", lambda *_: pytest.fail("the work has begun"))
+    with pytest.raises(FileExistsError):
+        run(make(tmp_path, corpus, cache_dir=str(tmp_path / "file")))
+
+
 def test_two_processes_write_a_cache_one_after_the_other(tmp_path: Path):
     first, second = (Outputs(np.full((2, 10), 0.1), np.full((2, 3), value)) for value in (1.0, 2.0))
     with ThreadPoolExecutor(1) as pool:
