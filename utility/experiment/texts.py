@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,7 +19,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> Path:
     Raises:
         OSError: as the system gives it, with the name of the file.
     """
-    partial = path.with_name(f".{path.name}.tmp-{os.getpid()}")
+    partial = path.with_name(f".{path.name[:40]}.tmp-{os.getpid()}-{secrets.token_hex(4)}")  # a name that just fits leaves no room
     try:
         write(partial)
         return partial.replace(path)
