@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 from torch import Tensor
 
 from downstream.blocks.foreign import Foreign
 from downstream.blocks.sc09 import DIGITS
 from utility.errors import CheckpointError, UsageError
-from utility.experiment.config import load_config
+from utility.experiment.config import check_sections, load_config
 from utility.experiment.rebuild import Record, module_state
 from utility.experiment.unpickle import load_foreign
 from utility.networks.weights import load_weights
@@ -41,7 +40,8 @@ def convert(checkpoint: Path, config: Path | None = None, upstream: Path | None 
     weights = {name.removeprefix("module."): value for name, value in weights_of(content, checkpoint).items()}
     sizes = sizes_of(weights, checkpoint)
     load_weights(ResNeXt(**sizes), weights, checkpoint)
-    settings = load_config(config) if config is not None else yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    settings = load_config(config or CONFIG)
+    check_sections(settings, training=False, source=str(config or CONFIG))
     if config is None:
         settings["downstream_expert"]["datarc"]["pad_mode"] = "reflect"  # what librosa did when the published one was trained
     settings["downstream_expert"]["modelrc"] = sizes
@@ -60,7 +60,7 @@ def weights_of(content: Any, path: Path) -> Mapping[str, Tensor]:
     if isinstance(content, Record):
         return module_state(content)
     weights = content.get("state_dict", content) if isinstance(content, Mapping) else None
-    if not isinstance(weights, Mapping) or not all(isinstance(value, Tensor) for value in weights.values()):
+    if not isinstance(weights, Mapping) or not all(isinstance(name, str) and isinstance(value, Tensor) for name, value in weights.items()):
         raise CheckpointError(f"{path} is no SC09 classifier: neither a pickled module nor a dictionary of weights")
     return weights
 
@@ -72,19 +72,27 @@ def sizes_of(weights: Mapping[str, Tensor], path: Path) -> dict[str, int]:
         CheckpointError: they are no such network's.
     """
     first = "stage_1.stage_1_bottleneck_0."
-    try:
-        grouped, expanded = weights[f"{first}conv_conv.weight"], weights[f"{first}conv_expand.weight"]
-        classes = len(weights["classifier.bias"])
-    except KeyError as error:
-        raise CheckpointError(f"{path} is no SC09 classifier: it has no {error}") from error
+    inner, width = _shape(weights, f"{first}conv_conv.weight", 4, path)[:2]
+    expanded = _shape(weights, f"{first}conv_expand.weight", 4, path)[0]
+    (classes,) = _shape(weights, "classifier.bias", 1, path)
     if classes != len(DIGITS):
         raise CheckpointError(f"{path} tells {classes} classes apart, not the {len(DIGITS)} digits")
+    if inner < width or expanded < FIRST:
+        raise CheckpointError(f"{path} is no SC09 classifier: {first}conv_* of {inner} by {width} and {expanded} channels are none of its")
     blocks = len({name.split(".")[1] for name in weights if name.startswith("stage_1.")})
-    width, inner = grouped.size(1), grouped.size(0)
-    return {"cardinality": inner // width, "depth": 2 + 9 * blocks, "base_width": width, "widen_factor": expanded.size(0) // FIRST}
+    return {"cardinality": inner // width, "depth": 2 + 9 * blocks, "base_width": width, "widen_factor": expanded // FIRST}
+
+
+def _shape(weights: Mapping[str, Tensor], name: str, dimensions: int, path: Path) -> torch.Size:
+    if name not in weights:
+        raise CheckpointError(f"{path} is no SC09 classifier: it has no {name!r}")
+    shape = weights[name].shape
+    if len(shape) != dimensions or 0 in shape:
+        raise CheckpointError(f"{path} is no SC09 classifier: {name} has the shape {tuple(shape)}, not one of {dimensions} dimensions")
+    return shape
 
 
 def step_of(content: Any) -> int:
     """Updates done, where the file says so."""
     step = content.get("step", 0) if isinstance(content, Mapping) else 0
-    return step if type(step) is int else 0
+    return step if type(step) is int and step >= 0 else 0

@@ -12,7 +12,7 @@ from downstream.sc09_classifier.features import LogMel, one_second
 from downstream.sc09_classifier.foreign import convert
 from downstream.sc09_classifier.model import ResNeXt
 from run_downstream import main
-from utility.errors import CheckpointError, UsageError
+from utility.errors import CheckpointError, ConfigError, UsageError
 from utility.experiment import checkpoint
 from utility.import_checkpoint import imported
 
@@ -125,3 +125,33 @@ def test_other_files_are_refused(golden, tmp_path: Path):
         convert(path)
     with pytest.raises(UsageError, match="--upstream has no place here"):
         convert(path, upstream=path)
+
+
+FIRST_BLOCK = "stage_1.stage_1_bottleneck_0"
+
+
+@pytest.mark.parametrize("name", [f"{FIRST_BLOCK}.conv_conv.weight", f"{FIRST_BLOCK}.conv_expand.weight", "classifier.bias"])
+@pytest.mark.parametrize("shape", [None, (), (3, 3), (0,), (1, 1, 1, 1), (1, 2, 1, 1)])
+def test_weights_that_tell_no_sizes_are_one_sentence(name, shape, monkeypatch):
+    weights = ResNeXt(**TINY, nlabels=10).state_dict()
+    del weights[name]
+    if shape is not None:
+        weights[name] = torch.zeros(shape)
+    monkeypatch.setattr("downstream.sc09_classifier.foreign.load_foreign", lambda *_: weights)
+    with pytest.raises(CheckpointError, match=r"odd\.pth") as caught:
+        convert(Path("odd.pth"))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", [{3: torch.zeros(1)}, {"state_dict": {3: torch.zeros(1)}}, {"state_dict": 3}, [], None])
+def test_what_is_no_table_of_weights_is_one_sentence(content, monkeypatch):
+    monkeypatch.setattr("downstream.sc09_classifier.foreign.load_foreign", lambda *_: content)
+    with pytest.raises(CheckpointError, match=r"^odd\.pth is no SC09 classifier: neither"):
+        convert(Path("odd.pth"))
+
+
+def test_a_config_without_the_task_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("downstream.sc09_classifier.foreign.load_foreign", lambda *_: ResNeXt(**TINY, nlabels=10).state_dict())
+    (tmp_path / "config.yaml").write_text("runner: {}")
+    with pytest.raises(ConfigError, match="the section 'downstream_expert' is missing"):
+        convert(Path("odd.pth"), tmp_path / "config.yaml")
