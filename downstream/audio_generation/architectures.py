@@ -1,57 +1,25 @@
-"""Which network a state dict belongs to, and of what size: the public checkpoints are bare weights (specs/audio-generation.md, 6.1)."""
+"""Which network a state dict belongs to, and of what size: the public checkpoints are bare weights (specs/audio-generation.md, 6.1).
+
+Files may hold anything: what is missing or odd in one is said of it by name (:func:`telling_of`).
+"""
 
 from __future__ import annotations
 
 import itertools
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from utility.errors import CheckpointError
+from utility.errors import CheckpointError, ConfigError, UnknownNameError
+from utility.experiment.config import check_sections, load_config
 
-
-class Weights(dict[str, Tensor]):
-    """Weights by name.
-
-    Args:
-        weights: what is called so of the file; what is no tensor is left out.
-        source: the file that they come from.
-    """
-
-    def __init__(self, weights: Mapping[str, Any], source: Path):
-        super().__init__({name: value for name, value in weights.items() if isinstance(value, Tensor)})
-        self.source = source
-
-    def size(self, name: str, dimension: int = 0) -> int:
-        """How large a weight is in one of its dimensions.
-
-        Raises:
-            CheckpointError: there is no such weight, or it has no such dimension, or nothing in it.
-        """
-        if name not in self:
-            raise CheckpointError(f"{self.source} has no {name}, which such a network has")
-        shape = self[name].shape
-        if dimension >= len(shape) or -dimension > len(shape) or not shape[dimension]:
-            raise CheckpointError(f"{self.source}: {name} has the shape {tuple(shape)}, which it has in no such network")
-        return shape[dimension]
-
-    def check(self, wanted: Mapping[str, Tensor]) -> None:
-        """Refuses weights that a network does not have, or has in another shape.
-
-        Raises:
-            CheckpointError: with the first of them.
-        """
-        here, there = ({name: value.shape for name, value in side.items()} for side in (wanted, self))
-        if wrong := sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name)):
-            first, second = (str(tuple(side[wrong[0]])) if wrong[0] in side else "nothing" for side in (there, here))
-            raise CheckpointError(
-                f"{self.source} has {first} for {wrong[0]}, where the config has {second} ({len(wrong)} weights differ); "
-                "--config takes another"
-            )
-
+Weights = Mapping[str, Tensor]
 
 # name of the backbone -> a weight that it alone has
 MARKS = {
@@ -68,11 +36,96 @@ def backbone_of(weights: Weights) -> str | None:
     return next((name for name, mark in MARKS.items() if mark in weights), None)
 
 
+@contextmanager
+def telling_of(checkpoint: Path | None) -> Iterator[None]:
+    """What is wrong within the block is said of this file; of None: as it is.
+
+    Raises:
+        CheckpointError: in place of this or of a ConfigError about sizes and settings that the file gave.
+    """
+    try:
+        yield
+    except (CheckpointError, ConfigError, UnknownNameError) as error:
+        if checkpoint is None:
+            raise
+        raise CheckpointError(f"{checkpoint}: {error}") from error
+
+
+def config_of(path: Path) -> dict[str, Any]:
+    """A config with the section ``downstream_expert``.
+
+    Raises:
+        ConfigError: unreadable, or without it.
+    """
+    made = load_config(path)
+    check_sections(made, training=False, source=str(path))
+    return made
+
+
+def weights_in(content: Any) -> dict[str, Tensor]:
+    """A state dict that a file holds.
+
+    Raises:
+        CheckpointError: it is none: no table of names and tensors of real numbers.
+    """
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"its weights are of type {type(content).__name__}, no table of names and tensors")
+    for name, value in content.items():
+        if not isinstance(name, str):
+            raise CheckpointError(f"the weight {name!r} has no name")
+        if not isinstance(value, Tensor) or value.dtype is torch.bool or value.is_complex():
+            raise CheckpointError(f"{name} is of type {getattr(value, 'dtype', type(value).__name__)}, no tensor of real numbers")
+    return dict(content)
+
+
+def shape_of(weights: Weights, name: str, *dimensions: int) -> torch.Size:
+    """The shape of a weight.
+
+    Args:
+        weights: all of them.
+        name: which.
+        dimensions: how many it may have.
+
+    Raises:
+        CheckpointError: it is not there, is empty, or has another number of dimensions.
+    """
+    if name not in weights:
+        raise CheckpointError(f"it has no {name}")
+    shape = weights[name].shape
+    if len(shape) not in dimensions or 0 in shape:
+        raise CheckpointError(f"{name} has the shape {tuple(shape)}, not one of {' or '.join(map(str, dimensions))} dimensions")
+    return shape
+
+
+def check_same(checkpoint: Path, found: Weights, wanted: Weights) -> None:
+    """Compares the weights of a file with those of the network that the config describes.
+
+    Raises:
+        CheckpointError: names or shapes differ, or there is no real number where one is wanted.
+    """
+    wrong = sorted(name for name in wanted.keys() | found.keys() if not _same(found.get(name), wanted.get(name)))
+    if wrong:
+        there, here = (_told(side.get(wrong[0])) for side in (found, wanted))
+        raise CheckpointError(
+            f"{checkpoint} has {there} for {wrong[0]}, where the config has {here} ({len(wrong)} weights differ); --config takes another"
+        )
+
+
+def _same(found: Tensor | None, wanted: Tensor | None) -> bool:
+    if found is None or wanted is None:
+        return False
+    return found.shape == wanted.shape and (found.is_floating_point() or not wanted.is_floating_point())
+
+
+def _told(value: Tensor | None) -> str:
+    return "nothing" if value is None else f"{tuple(value.shape)} of {str(value.dtype).removeprefix('torch.')}"
+
+
 def sizes_of(name: str, weights: Weights) -> dict[str, Any]:
     """The fields of ``modelrc`` that shapes tell; others, such as the dilations of WaveNet, are left to the config.
 
     Raises:
-        CheckpointError: a weight that tells a size is missing, or of a strange shape.
+        CheckpointError: a weight that tells them is missing or has an odd shape.
     """
     return _SIZES[name](weights)
 
@@ -83,51 +136,73 @@ def count(weights: Weights, pattern: str) -> int:
     return len({found[1] for name in weights if (found := expression.match(name))})
 
 
+def _begins(weights: Weights, prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in weights)
+
+
 def _samplernn(weights: Weights) -> dict[str, Any]:
     tiers = count(weights, "model.frame_level_rnns.*.")
-    frames = [1] + [weights.size(f"model.frame_level_rnns.{i}.input_expand.weight_v", 1) for i in range(tiers)]
-    if any(late % early for early, late in itertools.pairwise(frames)):
-        raise CheckpointError(
-            f"{weights.source} has tiers over {', '.join(map(str, frames[1:]))} codes, which are no multiples of each other"
-        )
+    frames = [1] + [shape_of(weights, f"model.frame_level_rnns.{i}.input_expand.weight_v", 3)[1] for i in range(tiers)]
+    n_rnn, _, d_hidden = shape_of(weights, MARKS["samplernn"], 3)
     return {
         "frame_sizes": [late // early for early, late in itertools.pairwise(frames)],
-        "n_rnn": weights.size(MARKS["samplernn"], 0),
-        "d_hidden": weights.size(MARKS["samplernn"], 2),
-        "d_model": weights.size("model.sample_level_mlp.embedding.weight", 1),
+        "n_rnn": n_rnn,
+        "d_hidden": d_hidden,
+        "d_model": shape_of(weights, "model.sample_level_mlp.embedding.weight", 2)[1],
     }
 
 
 def _wavenet(weights: Weights) -> dict[str, Any]:
-    dilated = MARKS["wavenet"]
+    dilated, skip, end = (shape_of(weights, f"model.{name}.weight", 3) for name in ("filter_convs.0", "skip_convs.0", "end_conv_1"))
     return {
-        "dilation_channels": weights.size(dilated, 0),
-        "residual_channels": weights.size(dilated, 1),
-        "kernel_size": weights.size(dilated, 2),
-        "skip_channels": weights.size("model.skip_convs.0.weight"),
-        "end_channels": weights.size("model.end_conv_1.weight"),
+        "dilation_channels": dilated[0],
+        "residual_channels": dilated[1],
+        "kernel_size": dilated[2],
+        "skip_channels": skip[0],
+        "end_channels": end[0],
     }
 
 
+def pools_of(weights: Weights, names: Sequence[str], width: int) -> tuple[list[int], list[int]]:
+    """What each pool on the way down joins, and the width at each level, from above.
+
+    Args:
+        weights: all of them.
+        names: of the pools' weights (outputs, inputs), or (outputs, inputs, 1).
+        width: above the first pool.
+
+    Raises:
+        CheckpointError: one is missing, has an odd shape, or reads no multiple of the width above it.
+    """
+    joined, widths = [], [width]
+    for name in names:
+        outputs, inputs = shape_of(weights, name, 2, 3)[:2]
+        if inputs % widths[-1]:
+            raise CheckpointError(f"{name} has {inputs} inputs, no multiple of the {widths[-1]} before it")
+        joined.append(inputs // widths[-1])
+        widths.append(outputs)
+    return joined, widths
+
+
 def _sashimi(weights: Weights) -> dict[str, Any]:
-    """Of the three forms: the pools are those layers on the way down that have a ``linear`` of their own."""
-    width = weights.size("encoder.0.weight", 1)
-    pools = [f"model.d_layers.{i}.linear." for i in range(count(weights, "model.d_layers.*."))]
-    down = [f"{pool}weight_v" if f"{pool}weight_v" in weights else f"{pool}weight" for pool in pools if f"{pool}bias" in weights]
-    widths = [width] + [weights.size(name) for name in down]
+    """Of the three forms: the pools are those layers on the way down that have a ``linear`` of their own, with or without weight norm."""
+    width = shape_of(weights, "encoder.0.weight", 2)[1]
+    layers = [f"model.d_layers.{i}.linear." for i in range(count(weights, "model.d_layers.*."))]
+    ends = {layer: "weight_v" if _begins(weights, f"{layer}weight_") else "weight" for layer in layers if _begins(weights, layer)}
+    pool, widths = pools_of(weights, [layer + end for layer, end in ends.items()], width)
     block = "model.c_layers.0.layer."
-    inner = f"{block}layer." if f"{block}layer.D" in weights else block
-    copies, wide = weights.size(f"{inner}kernel.A_real"), widths[-1]
+    inner = f"{block}layer." if _begins(weights, f"{block}layer.") else block
+    copies, wide = shape_of(weights, f"{inner}kernel.A_real", 2)[0], widths[-1]
     layer = {
-        "d_state": 2 * weights.size(f"{inner}kernel.C", -2),
+        "d_state": 2 * shape_of(weights, f"{inner}kernel.C", 4)[-2],
         "n_ssm": None if copies == wide else copies,
-        "final_act": "glu" if weights.size(f"{block}output_linear.0.weight") == 2 * wide else "id",
+        "final_act": "glu" if shape_of(weights, f"{block}output_linear.0.weight", 2, 3)[0] == 2 * wide else "id",
     }
     return {
         "d_model": width,
         "n_layers": count(weights, "model.c_layers.*.") // 2,
-        "pool": [weights.size(name, 1) // narrow for name, narrow in zip(down, widths, strict=False)],
-        "expand": round((wide / width) ** (1 / max(1, len(down)))),
+        "pool": pool,
+        "expand": round(math.pow(wide / width, 1 / max(1, len(pool)))),
         "layer": layer,
     }
 
