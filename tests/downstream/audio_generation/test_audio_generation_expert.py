@@ -108,9 +108,10 @@ def test_the_default_config_is_that_of_the_published_model():
     assert yaml.safe_load((TASK / "config.yaml").read_text()) == yaml.safe_load((TASK / "sashimi-sc09.yaml").read_text())
 
 
-def test_a_whole_evaluation_equals_one_in_chunks(tmp_path, corpus):
-    whole = expert(tmp_path, corpus).eval()
-    chunked = expert(tmp_path, corpus, tbptt=CHUNKS).eval()
+@pytest.mark.parametrize(("family", "overlap"), [("samplernn", 16), ("wavenet", 9)])
+def test_a_whole_evaluation_equals_one_in_chunks(tmp_path, corpus, family, overlap):
+    whole = expert(tmp_path, corpus, family).eval()
+    chunked = expert(tmp_path, corpus, family, tbptt=CHUNKS | {"overlap_len": overlap}).eval()
     x, y = next(iter(whole.get_dataloader("val")))[1:3]
     found = []
     for task in (whole, chunked):
