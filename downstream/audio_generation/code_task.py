@@ -24,7 +24,7 @@ from .expert import TASK, DownstreamExpert
 from .generation.files import output_folder
 from .generation.work import Generator, bits_per_sample
 from .likelihood import hits, loss_of, scores_of
-from .models.build import build
+from .models.build import predictor
 from .models.code_model import CodeModel
 from .param_groups import param_groups
 from .settings import SOURCE, Settings
@@ -48,7 +48,7 @@ class CodeExpert(DownstreamExpert):
     def build(self) -> CodeModel:
         """The network that the settings describe."""
         self.quantiser = self.settings.quantiser
-        model = build(self.settings.model, self.quantiser.n_codes, quantization=self.quantiser.kind)
+        model = predictor(self.settings.model, self.quantiser)
         if self.settings.tbptt is not None and not model.model.goes_on:
             name = self.settings.model["_name_"]
             raise ConfigError(

@@ -16,7 +16,7 @@ from utility.experiment.unpickle import load_foreign
 
 from .architectures import MARKS, backbone_of, check_same, config_of, sizes_of, telling_of, weights_in
 from .denoising import foreign as diffwave
-from .models.build import ELSEWHERE, build
+from .models.build import ELSEWHERE, predictor
 from .models.code_model import CodeModel
 from .models.s4_names import is_old, renewed
 from .settings import SOURCE, Settings
@@ -151,4 +151,4 @@ def _network(expert: Mapping[str, Any]) -> CodeModel:
     settings = Settings.of(expert)
     if settings.model.get("_name_") == ELSEWHERE:
         raise ConfigError(f"the checkpoint's network predicts codes, and {ELSEWHERE} does not", f"{SOURCE}.modelrc")
-    return build(settings.model, settings.quantiser.n_codes, quantization=settings.quantiser.kind)
+    return predictor(settings.model, settings.quantiser)

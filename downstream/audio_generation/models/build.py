@@ -9,6 +9,7 @@ from typing import Any
 from utility.errors import ConfigError
 from utility.training.fields import check_name
 
+from ..quantise import Quantiser
 from .code_model import N_CODES, CodeModel
 
 SOURCE = "config.downstream_expert.modelrc"
@@ -23,14 +24,13 @@ BACKBONES = {
 ELSEWHERE = "diffwave"  # predicts no codes, and is made by :mod:`.diffwave`
 
 
-def build(config: Mapping[str, Any], n_codes: int = N_CODES, source: str = SOURCE, quantization: str | None = None) -> CodeModel:
+def build(config: Mapping[str, Any], n_codes: int = N_CODES, source: str = SOURCE) -> CodeModel:
     """The model of a config.
 
     Args:
         config: ``_name_`` and the fields of this backbone.
         n_codes: how many codes the data has.
         source: what errors call the section.
-        quantization: of the data; None: any.
 
     Raises:
         ConfigError: fields that do not exist, are missing, or have impossible values; all of them are named.
@@ -44,10 +44,20 @@ def build(config: Mapping[str, Any], n_codes: int = N_CODES, source: str = SOURC
     check_name(f"model in {source}._name_", name, [*BACKBONES, ELSEWHERE])
     module = import_module(f".{BACKBONES[name]}", __package__)
     backbone = module.backbone_of(name, {field: value for field, value in config.items() if field != "_name_"}, source)
-    if any(getattr(part, "bidirectional", False) for part in backbone.modules()):
-        raise ConfigError("bidirectional is true: a network that predicts each code from those before it cannot look ahead", source)
     if (own := getattr(backbone, "n_codes", n_codes)) != n_codes:
         raise ConfigError(f"bits must be those of datarc: the recordings have {n_codes} codes, the network {own}", source)
-    if quantization is not None and (own := getattr(backbone, "quantization", quantization)) != quantization:
-        raise ConfigError(f"quantization must be that of datarc, {quantization}, not {own}", source)
     return CodeModel(backbone, n_codes)
+
+
+def predictor(config: Mapping[str, Any], quantiser: Quantiser, source: str = SOURCE) -> CodeModel:
+    """:func:`build` for the codes of these recordings, of a network that predicts each from those before it alone.
+
+    Raises:
+        ConfigError, UnknownNameError: as :func:`build`; the network looks ahead, or takes the codes for those of another quantisation.
+    """
+    model = build(config, quantiser.n_codes, source)
+    if any(getattr(part, "bidirectional", False) for part in model.modules()):
+        raise ConfigError("bidirectional is true: a network that predicts each code from those before it cannot look ahead", source)
+    if (own := getattr(model.model, "quantization", quantiser.kind)) != quantiser.kind:
+        raise ConfigError(f"quantization must be that of datarc, {quantiser.kind}, not {own}", source)
+    return model

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from downstream.audio_generation.models.build import build
+from downstream.audio_generation.models.build import build, predictor
 from downstream.audio_generation.models.s4_layer import S4Block
 from downstream.audio_generation.models.sashimi import Sashimi
 from downstream.audio_generation.models.sashimi_step import CompiledStepper, PlainSteps
+from downstream.audio_generation.quantise import Quantiser
 from tests.downstream.audio_generation.stepping import forward, stepped
 from utility.errors import ConfigError, DataError, UnknownNameError
 
@@ -93,7 +94,7 @@ def test_unknown_mode():
 )
 def test_networks_that_look_ahead_predict_no_codes(config):
     with pytest.raises(ConfigError, match=r"bidirectional is true: a network that predicts .* cannot look ahead"):
-        build(config)
+        predictor(config, Quantiser())
 
 
 def test_bidirectional_models_do_not_step():
