@@ -183,6 +183,12 @@ class DownstreamBase(nn.Module):
         Weights of ``-i`` come after it and win.
         """
 
+    def before_update(self) -> None:
+        """Called on every rank before each optimizer update, when its gradient is whole: accumulated and averaged over the ranks.
+
+        The largest norm of the config is kept to after it.
+        """
+
     def after_update(self) -> None:
         """Called on every rank after each optimizer update: weights may be brought back into a range, averages moved on.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -35,6 +35,7 @@ class Optimisation:
         accumulate: micro-batches per update.
         clipping: largest L2 norm of all gradients together.
         scale_loss: fp16 training on a GPU.
+        before: called with the gradients of each update, before their norm is cut.
 
     Attributes:
         grad_norm: norm before clipping of the last update (float).
@@ -54,8 +55,9 @@ class Optimisation:
         accumulate: int,
         clipping: float,
         scale_loss: bool = False,
+        before: Callable[[], None] = lambda: None,
     ):
-        self.team, self.accumulate, self.clipping = team, accumulate, clipping
+        self.team, self.accumulate, self.clipping, self.before = team, accumulate, clipping, before
         self.own_groups = groups is not None
         upstream = modules.get("Upstream")
         tuning = FineTuning.of(config["optimizer"])
@@ -92,6 +94,7 @@ class Optimisation:
         self.team.average_gradients(self.parameters)
         if self.scaler:
             self.scaler.unscale_(self.optimizer)
+        self.before()
         self.grad_norm = nn.utils.clip_grad_norm_(self.parameters, self.clipping).item()
         self.lr = self.optimizer.param_groups[0]["lr"]
         if self.scaler:

@@ -199,10 +199,18 @@ def _without_memory(task: nn.Module, state: Mapping[str, Any]) -> Mapping[str, A
 def _misfit(error: RuntimeError, state: Mapping[str, Any]) -> str:
     """The first thing that does not fit, how many more there are, and what the checkpoint was trained for."""
     _, *faults = (" ".join(line.split()).rstrip(".,") for line in str(error).splitlines() if line.strip())
+    faults = [_shortened(fault) for fault in faults]
     more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
     args = state.get("Args") or {}
     trained = f"; it was trained with -u {args['upstream']} -d {args['downstream']}" if {"upstream", "downstream"} <= set(args) else ""
     return f"{faults[0] if faults else error}{more}{trained}"
+
+
+def _shortened(fault: str, most: int = 3) -> str:
+    """Torch's list of names that are missing, or not expected, with the first of them."""
+    head, _, names = fault.partition(" in state_dict: ")
+    listed = names.split(", ")
+    return f"{head} in state_dict: {', '.join(listed[:most])}, ... ({len(listed)} in all)" if len(listed) > most else fault
 
 
 def build_upstream(args: Mapping[str, Any], config: Mapping[str, Any]) -> nn.Module:

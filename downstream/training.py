@@ -120,6 +120,7 @@ class Trainer:
             self.runner.gradient_accumulate_steps,
             self.runner.gradient_clipping,
             scale_loss=self.pipeline.amp is torch.float16,
+            before=getattr(self.pipeline.downstream, "before_update", lambda: None),
         )
 
     def _place(self, epoch: int, skip: int = 0) -> Place:

@@ -36,10 +36,6 @@ class CodeExpert(DownstreamExpert):
     def __init__(self, *arguments: Any, **kwargs: Any):
         super().__init__(*arguments, **kwargs)
         self.carried = Carried()
-        if (limit := self.settings.clip_value) is not None:
-            for parameter in self.model.parameters():
-                if parameter.requires_grad:
-                    parameter.register_hook(lambda gradient: gradient.clamp(-limit, limit))
 
     def checked(self, downstream_expert: Mapping[str, Any]) -> Settings:
         """The sections of the config."""
@@ -54,13 +50,18 @@ class CodeExpert(DownstreamExpert):
             raise ConfigError(
                 f"{name} carries nothing from chunk to chunk; leave the section out (samplernn and wavenet can)", f"{SOURCE}.tbptt"
             )
-        self.framing = self._framing(model.warm_up)
+        self.framing = self._framing(model)
         return model
 
-    def _framing(self, needed: int) -> Framing:
-        reading, chunking = self.settings.reading, self.settings.tbptt
+    def _framing(self, network: CodeModel) -> Framing:
+        reading, chunking, needed = self.settings.reading, self.settings.tbptt, network.warm_up
         if chunking is not None and chunking.overlap_len != needed + 1:
             raise ConfigError(f"overlap_len must be {needed + 1} for this network, not {chunking.overlap_len}", f"{SOURCE}.tbptt")
+        frame = getattr(network.model, "lookback", 1)
+        if chunking is not None and chunking.chunk_len % frame and chunking.chunk_len < self.settings.corpus.sample_len:
+            raise ConfigError(
+                f"chunk_len must be a multiple of {frame}, the longest frame of this network, not {chunking.chunk_len}", f"{SOURCE}.tbptt"
+            )
         if reading.pad_len not in (None, needed):
             raise ConfigError(f"pad_len must be {needed} for this network, not {reading.pad_len}", f"{SOURCE}.datarc")
         powers, multiple = self.settings.corpus.name == "sc09", math.prod(self.settings.model.get("pool", ()))
@@ -142,19 +143,31 @@ class CodeExpert(DownstreamExpert):
             total, count = total + loss, count + scored
         return total, count
 
+    def before_update(self) -> None:
+        """Cuts the numbers of the gradient."""
+        if self.settings.clip_value is not None:
+            nn.utils.clip_grad_value_(self.model.parameters(), self.settings.clip_value)
+
     def after_update(self) -> None:
         """Moves the average on; tells the other processes what this one carries."""
         super().after_update()
         if self.settings.tbptt is not None:
             self.carried.exchange()
 
+    @property
+    def _chunks(self) -> list[int]:
+        """What decides which codes a carried state belongs to."""
+        chunking = self.settings.tbptt
+        return [chunking.chunk_len, self.settings.corpus.sample_len, self.settings.reading.batch_size] if chunking else []
+
     def get_extra_state(self) -> dict[str, Any]:
         """What is carried from chunk to chunk."""
-        return {"carried": self.carried.states}
+        return {"carried": self.carried.states, "chunks": self._chunks}
 
     def set_extra_state(self, state: dict[str, Any]) -> None:
-        """Takes up that of a checkpoint."""
-        self.carried.states = list(state["carried"])
+        """Takes up that of a checkpoint, unless the chunks are others now: it would be that of other codes."""
+        known = state.get("chunks", self._chunks) == self._chunks
+        self.carried.states = list(state["carried"]) if known else [None]
 
     def log_records(
         self, split: str, records: dict[str, list], logger: Any, global_step: int, batch_ids: list[int], total_batch_num: int, **kwargs: Any

@@ -64,6 +64,13 @@ def test_weights_within_a_range_after_each_update(train, tmp_path):
         assert load(tmp_path / f"run/states-{step}.ckpt")["Downstream"]["scale"].item() <= 0.9
 
 
+def test_whole_gradients_are_cut_before_each_update(train, tmp_path):
+    runner = {"save_step": 1, "max_keep": 7, "gradient_clipping": 1000, "gradient_accumulate_steps": 2}
+    assert train(steepest=1e-3, runner=runner) == 0
+    scales = [load(tmp_path / f"run/states-{step}.ckpt")["Downstream"]["scale"].double().item() for step in range(1, 7)]
+    np.testing.assert_allclose(np.abs(np.diff(scales)), 0.01 * 1e-3, rtol=0.02)  # not twice as much
+
+
 def test_own_parameter_groups(train, tmp_path):
     assert train(groups=True) == 0
     groups = load(tmp_path / "run" / "states-6.ckpt")["Optimizer"]["param_groups"]

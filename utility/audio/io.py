@@ -195,7 +195,7 @@ def wavs_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     found = (path for path in folder.iterdir() if path.suffix.lower() == ".wav" and not path.name.startswith(".") and path.is_file())
-    return sorted(found, key=lambda path: natural(path.name))
+    return sorted(found, key=lambda path: (natural(path.name), path.name))
 
 
 def _walk(folder: Path) -> Iterator[Path]:

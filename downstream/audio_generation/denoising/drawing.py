@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,6 +15,7 @@ from tqdm import tqdm
 
 from utility.audio.io import find_audio, load_audio, save_audio
 from utility.errors import DataError, of_files
+from utility.text.natural import natural
 
 from ..generation.files import Naming, remove_others
 from ..generation.passes import Passes, fingerprint
@@ -21,6 +23,8 @@ from ..models.diffusion import Schedule, sample
 from ..models.diffwave import DiffWave
 from ..models.mel import Mel
 from .settings import Drawing
+
+log = logging.getLogger(__name__)
 
 
 class Normals:
@@ -91,7 +95,10 @@ class Drawer:
         files = find_audio(source) if source.is_dir() else [source]
         if not files:
             raise DataError(f"{source} holds no audio")
-        targets = places(sorted(files)[: self.options.n_samples], folder)
+        first = sorted(files, key=lambda path: natural(str(path)))[: self.options.n_samples]
+        if len(first) < len(files):
+            log.warning("the first %d of %d recordings of %s are spoken; generate.n_samples says how many", len(first), len(files), source)
+        targets = places(first, folder)
         heard = [*targets.values()]
         passes = Passes(folder, self._mark(mel=asdict(self.mel), files=list(map(str, heard))))
         left = passes.left(len(heard), 1, lambda streams: self._heard(heard[streams.start]).tobytes())

@@ -21,7 +21,8 @@ class Options:
 
     Args:
         n_samples: streams; with a prefix, examples to go on from.
-        n_batch: streams, or examples, of a pass; None: 32 on a CPU, 1024 on a GPU. What is generated does not depend on it.
+        n_batch: streams, or examples, of a pass; None: 32 on a CPU, 1024 on a GPU. What is generated does not
+            depend on it, but for rounding, after which a long sequence may go another way.
         n_reps: sequences that go on from each example.
         l_sample: codes of a sequence, its prefix included.
         l_prefix: inputs that an example gives: the zero token and its first ``l_prefix - 1`` codes; 0: no example is read.

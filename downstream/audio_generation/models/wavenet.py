@@ -6,13 +6,13 @@ Names of the weights and the arithmetic are those of the public code (specs/audi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from utility.training.fields import Count, check_name, made_of
+from utility.training.fields import Count, Limits, check_name, made_of
 
 from .wavenet_step import BatchedWaveNet, FastWaveNet, PlainWaveNet, Stepping
 
@@ -38,7 +38,7 @@ class WaveNet(nn.Module):
 
     def __init__(
         self,
-        layers: Count = 10,
+        layers: Annotated[int, Limits(least=1, most=24)] = 10,
         blocks: Count = 4,
         dilation_channels: Count = 64,
         residual_channels: Count = 64,

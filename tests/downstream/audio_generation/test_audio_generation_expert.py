@@ -142,10 +142,32 @@ def test_training_goes_on_from_the_state_of_the_last_chunk(tmp_path, corpus):
     assert anew.item() == pytest.approx((total / count).item())
 
 
+@pytest.mark.parametrize("other", [{"tbptt": CHUNKS | {"chunk_len": 32}}, {"batch": 3}, {"length": 200}])
+def test_a_state_of_other_chunks_is_not_gone_on_from(tmp_path, corpus, other):
+    def task(tbptt: dict = CHUNKS, batch: int = 4, length: int = 400) -> DownstreamExpert:
+        data = {"_name_": "sc09", "path": str(corpus), "batch_size": batch, "sample_len": length}
+        return expert(tmp_path, corpus, mode="train", tbptt=tbptt, datarc=data).train()
+
+    first = task()
+    batches = list(first.get_dataloader("train"))
+    first("train", [], *batches[0][1:], records={"nats": [], "count": []})
+    kept = first.get_extra_state()
+    assert kept["carried"] != [None]
+    same, changed = task(), task(**other)
+    for one in (same, changed):
+        one.set_extra_state(kept)
+    assert torch.equal(same.carried.states[0][0], kept["carried"][0][0])
+    assert changed.carried.states == [None]
+    x, y, _ = list(changed.get_dataloader("train"))[1][1:]
+    changed("train", [], x, y, False, records={"nats": [], "count": []})
+
+
 def test_gradients_are_cut_on_both_sides(tmp_path, corpus):
     task = expert(tmp_path, corpus, mode="train", clip_value=1e-4).train()
     x, y, begins = next(iter(task.get_dataloader("train")))[1:]
-    task("train", [], x, y, begins, records={"nats": [], "count": []}).backward()
+    for _ in range(2):  # of an update
+        task("train", [], x, y, begins, records={"nats": [], "count": []}).backward()
+    task.before_update()
     gradients = torch.cat([p.grad.flatten() for p in task.model.parameters()])
     assert (gradients.min().item(), gradients.max().item()) == pytest.approx((-1e-4, 1e-4))
 
@@ -412,6 +434,7 @@ def test_parameters_get_the_settings_that_they_ask_for():
     ("sections", "error", "words"),
     [
         ({"tbptt": CHUNKS | {"overlap_len": 32}}, ConfigError, "overlap_len must be 16"),
+        ({"tbptt": CHUNKS | {"chunk_len": 72}}, ConfigError, "tbptt: chunk_len must be a multiple of 16, the longest frame .* not 72"),
         ({"tbptt": CHUNKS | {"chunk_len": 99999}}, ConfigError, "chunk_len must be at most"),
         (
             {"datarc": {"_name_": "sc09", "path": "x", "sample_len": 64, "context_len": 64}},

@@ -147,6 +147,16 @@ def test_a_vocoder_speaks_recordings_again(tmp_path, corpus):
     assert task.model.c_layers[0].mel_conv.conv.weight_v.grad.any()
 
 
+def test_a_vocoder_says_how_many_recordings_it_leaves_out(tmp_path, corpus, caplog):
+    place = tmp_path / "recordings"
+    place.mkdir()
+    for number in (1, 2, 10):
+        soundfile.write(place / f"{number}.wav", tone(300, number), RATE)
+    generate(expert(tmp_path, corpus, **VOCODER, generate={"mel_from": str(place), "n_samples": 2}), tmp_path)
+    assert {file.name for file in (tmp_path / "samples").iterdir()} == {"1.wav", "2.wav"}
+    assert "the first 2 of 3 recordings of" in caplog.text
+
+
 def test_a_killed_vocoder_goes_on_unless_its_recording_has_changed(tmp_path, corpus):
     place, steps = tmp_path / "recordings", VOCODER["diffusion"]["T"]
     place.mkdir()

@@ -135,7 +135,7 @@ def test_the_zero_token_is_what_warms_up():
     ("fields", "sentence"),
     [
         ({"dilation_channel": 4, "skip": 2}, "did you mean 'dilation_channels'.*'skip'"),
-        ({"layers": 0}, "layers must be a whole number of at least 1"),
+        ({"layers": 0}, "layers must be a whole number from 1 to 24"),
     ],
 )
 def test_wrong_fields(fields, sentence):

@@ -13,7 +13,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from utility.audio.io import AUDIO_EXTENSIONS, audio_info, find_audio, load_audio, load_channels, resample, save_audio
+from utility.audio.io import AUDIO_EXTENSIONS, audio_info, find_audio, load_audio, load_channels, resample, save_audio, wavs_in
 from utility.errors import DataError
 
 # Two tones, on which the lossy formats stay close.
@@ -177,6 +177,14 @@ def test_what_cannot_be_written_is_refused(tmp_path: Path):
         save_audio(tmp_path / "a.wav", np.array([np.nan]), 16000)
     with pytest.raises(DataError, match=r"a\.mp3"):
         save_audio(tmp_path / "a.mp3", STEREO, 16000, subtype="PCM_16")
+
+
+def test_wavs_of_a_folder_are_in_one_order_everywhere(tmp_path):
+    for name in ("10.wav", "01.wav", "1.wav", "2.WAV", ".3.wav", "4.flac", "a.wav", "A.wav"):
+        (tmp_path / name).touch()
+    (tmp_path / "5.wav").mkdir()
+    assert [path.name for path in wavs_in(tmp_path)] == ["01.wav", "1.wav", "2.WAV", "10.wav", "A.wav", "a.wav"]
+    assert wavs_in(tmp_path / "nowhere") == []
 
 
 @pytest.mark.parametrize("subtype", ["FLOAT", "PCM_16"])

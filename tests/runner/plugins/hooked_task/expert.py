@@ -54,6 +54,9 @@ class DownstreamExpert(DownstreamBase):
         names = ["dev-best.ckpt"] if split == "dev" else []
         return Outcome(names, stop, {"loss": Score(loss, higher_is_better=False, unit="square")})
 
+    def before_update(self):
+        nn.utils.clip_grad_value_(self.parameters(), self.conf.get("steepest", float("inf")))
+
     def after_update(self):
         with torch.no_grad():
             self.scale.clamp_(max=self.conf.get("most", float("inf")))
