@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 PROBABILITIES = "resnext-probs.npy"  # what prepare_sc09.py of the listening tests reads, with the folder's name before it
 _NAME = re.compile(r"[\w-][\w.-]*")
+_NUMBER = re.compile(r"\d+$")  # of a generated recording
 _CLASS_FOLDERS = ("train", "test")
 
 Classify = Callable[[Sequence[Path], str], Outputs]
@@ -139,6 +140,12 @@ class SampleMetrics:
         """
         folder = Path(self.options.dir)
         files = sample_files(folder)
+        series = sorted({_NUMBER.sub("", path.stem) for path in files})
+        if self.options.threshold and len(series) > 1:
+            what = ", ".join(f"{name}*" for name in series[:3])
+            log.warning(
+                "%s holds %d series of recordings (%s): their order is not one of likelihood, by which is chosen", folder, len(series), what
+            )
         outputs = self.classify(files, folder.name)
         if self.options.save_probs:
             path = write_array(self.cache.folder / f"{self.options.title}-{PROBABILITIES}", outputs.probabilities)

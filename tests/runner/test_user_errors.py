@@ -12,6 +12,7 @@ import soundfile
 import torch
 import yaml
 
+from downstream.pipeline import _misfit
 from run_downstream import main
 
 TINY = "config.runner.total_steps=2,,config.runner.eval_step=2,,config.runner.save_step=1,,config.runner.log_step=1,,"
@@ -162,6 +163,13 @@ def test_auto_resume_takes_up_no_other_experiment(capsys, trained):
     line = sentence(capsys, ["-a", "-u", "fbank", "-d", "example", "-p", str(trained)])
     assert "upstream is 'mel', not 'fbank'" in line
     assert "'example'" in sentence(capsys, ["-a", "-u", "mel", "-d", "speech_commands", "-p", str(trained)])
+
+
+def test_many_names_that_do_not_fit_are_said_with_the_first():
+    with pytest.raises(RuntimeError) as caught:
+        torch.nn.Sequential(*(torch.nn.Linear(1, 1) for _ in range(4))).load_state_dict({"other": torch.zeros(1)})
+    wanted = 'Missing key(s) in state_dict: "0.weight", "0.bias", "1.weight", ... (8 in all) (and 1 more)'
+    assert _misfit(caught.value, {}) == wanted
 
 
 def test_a_checkpoint_of_another_shape(capsys, trained, tmp_path):

@@ -107,6 +107,15 @@ def test_thresholds(corpus: Path, cache: str, generated: Path, tmp_path: Path, c
     assert "released: 11 of 20 samples, from 0.40 to 0.95" in capsys.readouterr().err
 
 
+def test_two_generations_in_one_folder_are_said(corpus: Path, cache: str, generated: Path, tmp_path: Path, caplog):
+    mixed = shutil.copytree(generated, tmp_path / "mixed")
+    run(make(tmp_path, corpus, dir=str(mixed), threshold=True, cache_dir=cache))
+    assert "series of recordings" not in caplog.text
+    shutil.copy(mixed / "gen_1.wav", mixed / "other_gen_1.wav")
+    run(make(tmp_path, corpus, dir=str(mixed), threshold=True, cache_dir=cache))
+    assert "mixed holds 2 series of recordings (gen_*, other_gen_*)" in caplog.text
+
+
 def test_the_cache_is_read_and_made_anew_for_other_weights(corpus: Path, cache: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     before = values(run(make(tmp_path, corpus, cache_dir=cache)))
     monkeypatch.setattr("downstream.sc09_classifier.expert.classify", lambda *_: pytest.fail("the cache is not read"))
