@@ -75,7 +75,7 @@ class Drawer:
         options, paths = self.options, []
         passes = Passes(folder, self._mark(length=length))
         left = passes.left(options.n_samples, options.batch(self.device))
-        with self._bar(passes, left) as bar:
+        with passes.bar(left, len(self.schedule)) as bar:
             for streams in left:
                 passes.keep(streams, {"wavs": self._sample(streams, length, bar).numpy()})
         for streams in passes.done():  # not before all are there: no file of another generation stands beside them under a like name
@@ -102,7 +102,7 @@ class Drawer:
         heard = [*targets.values()]
         passes = Passes(folder, self._mark(mel=asdict(self.mel), files=list(map(str, heard))))
         left = passes.left(len(heard), 1, lambda streams: self._heard(heard[streams.start]).tobytes())
-        with self._bar(passes, left) as bar:
+        with passes.bar(left, len(self.schedule)) as bar:
             for streams in left:
                 wav = self._heard(file := heard[streams.start])
                 try:
@@ -128,11 +128,6 @@ class Drawer:
         if not torch.isfinite(wavs).all():
             raise DataError("the network says numbers that are not finite: its training has failed, or the checkpoint is damaged")
         return wavs
-
-    def _bar(self, passes: Passes, left: Sequence[range]) -> tqdm:
-        finished, steps = len(passes.done()), len(self.schedule)
-        total, initial = (finished + len(left)) * steps, finished * steps
-        return tqdm(total=total, initial=initial, desc="generate", unit="step", mininterval=0.5, dynamic_ncols=True)
 
     def _mark(self, **more: object) -> str:
         """A word that changes with anything that decides the waveforms."""

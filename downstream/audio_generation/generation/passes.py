@@ -10,12 +10,13 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from tqdm import tqdm
 
 from utility.errors import DataError
 from utility.experiment.texts import write_whole
@@ -70,6 +71,12 @@ class Passes:
         ends = [0, *(bound for streams in self.done() for bound in (streams.start, streams.stop)), count]
         gaps = zip(ends[::2], ends[1::2], strict=True)
         return [range(first, min(first + size, last)) for start, last in gaps for first in range(start, last, size)]
+
+    def bar(self, left: Sequence[range], steps: int) -> tqdm:
+        """Progress over the finished passes and those that are left, in steps, so many a pass."""
+        done = len(self.done())
+        total, initial = (done + len(left)) * steps, done * steps
+        return tqdm(total=total, initial=initial, desc="generate", unit="step", mininterval=0.5, dynamic_ncols=True)
 
     def load(self, streams: range, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
         """A finished pass, or only what is named of it.

@@ -70,9 +70,8 @@ class Generator:
         if options.test_model:
             check_steps(self.model, self.quantiser.zero, self.device, options.mode)
         passes = Passes(folder, fingerprint(self._decisive(), self.model.state_dict()))
-        left, finished = passes.left(options.n_samples, options.batch(self.device), self._heard), len(passes.done()) * options.l_sample
-        total = finished + len(left) * options.l_sample
-        with tqdm(total=total, initial=finished, desc="generate", unit="step", mininterval=0.5, dynamic_ncols=True) as bar:
+        left = passes.left(options.n_samples, options.batch(self.device), self._heard)
+        with passes.bar(left, options.l_sample) as bar:
             for examples in left:
                 heard = self._heard(examples)
                 passes.keep(examples, self._generate(examples, bar), heard)

@@ -15,13 +15,11 @@ import torch
 import yaml
 from torch.utils.data import RandomSampler, SequentialSampler
 
-from downstream.audio_generation.averaging import Average
 from downstream.audio_generation.data.batches import IGNORED
 from downstream.audio_generation.expert import DownstreamExpert
 from downstream.audio_generation.generation.agreement import check_steps
 from downstream.audio_generation.generation.files import output_folder
 from downstream.audio_generation.generation.options import Options
-from downstream.audio_generation.generation.passes import Passes, fingerprint
 from downstream.audio_generation.likelihood import loss_of
 from downstream.audio_generation.models.build import build
 from downstream.audio_generation.param_groups import param_groups
@@ -376,29 +374,6 @@ def test_the_average_of_the_weights_is_evaluated(tmp_path, corpus):
     assert not any(p.requires_grad for p in task.average.parameters())
 
 
-def test_an_average_begins_anew_where_the_weights_get_another_meaning():
-    model = torch.nn.Linear(1, 1)
-    model.register_buffer("l_kernel", torch.tensor(0))
-    average = Average(model, 0.9)
-    average.update(model)
-    with torch.no_grad():
-        model.weight.add_(1)
-        model.l_kernel.fill_(8)
-    average.update(model)
-    assert torch.equal(average.model.weight, model.weight)
-    assert average.model.l_kernel == 8
-
-
-def test_an_average_takes_frozen_numbers_as_they_are():
-    model = torch.nn.Linear(2, 2)
-    model.register_buffer("frozen", torch.zeros(2))
-    average = Average(model, 0.5)
-    for value in (0.0, 1.0):
-        model.frozen.fill_(value)
-        average.update(model)
-    assert average.model.frozen.tolist() == [1, 1]
-
-
 def test_the_fewest_bits_of_the_first_split_are_the_best(tmp_path, corpus):
     task = expert(tmp_path, corpus).eval()
 
@@ -487,47 +462,6 @@ def test_a_network_that_failed_says_so(tmp_path, corpus):
             p.fill_(float("nan"))
     with pytest.raises(ToolkitError, match="not finite"):
         generate(task, tmp_path)
-
-
-def test_other_weights_or_options_make_another_generation():
-    weights = {"a": torch.zeros(2), "b": torch.ones(2)}
-    marks = [
-        fingerprint({"temp": 1.0}, weights),
-        fingerprint({"temp": 0.9}, weights),
-        fingerprint({"temp": 1.0}, weights | {"b": torch.tensor([1.0, 1.5])}),
-        fingerprint({"temp": 1.0}, {"a": weights["b"], "b": weights["a"]}),
-    ]
-    assert len(set(marks)) == 4 and marks[0] == fingerprint({"temp": 1.0}, dict(reversed(weights.items())))
-
-
-@pytest.mark.parametrize("damage", [lambda data: data[:40], lambda data: data[:60] + b"\xff" * 20 + data[80:], lambda data: b""])
-def test_a_damaged_pass_is_named(tmp_path, damage):
-    passes = Passes(tmp_path, "mark")
-    passes.keep(range(4), {"codes": np.arange(64, dtype=np.uint8).reshape(4, 16), "logprobs": np.zeros(4)})
-    path = passes.path(range(4))
-    path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(DataError, match=r"0-4\.npz is damaged; remove it, and its part is generated again"):
-        passes.left(8, 4)
-        passes.load(range(4))
-
-
-def test_what_a_kill_cut_short_ends_no_generation(tmp_path):
-    passes = Passes(tmp_path, "mark")
-    passes.keep(range(4), {"logprobs": np.zeros(4)})
-    (passes.folder / ".4-8.npz.tmp-1").write_bytes(b"PK")
-    assert passes.left(8, 4) == [range(4, 8)]
-    passes.clear()
-    assert not any(tmp_path.iterdir())
-
-
-def test_what_is_left_of_passes_of_other_sizes(tmp_path):
-    passes = Passes(tmp_path, "mark")
-    assert passes.left(5, 3) == [range(3), range(3, 5)]
-    passes.keep(range(2, 4), {})
-    passes.keep(range(9, 10), {})
-    assert passes.done() == [range(2, 4), range(9, 10)]
-    assert passes.left(12, 3) == [range(2), range(4, 7), range(7, 9), range(10, 12)]
-    assert passes.left(12, 3, lambda streams: bytes(streams.start == 2)) == [range(3), range(3, 6), range(6, 9), range(10, 12)]
 
 
 @pytest.mark.parametrize("family", ["sashimi", "diffwave"])
