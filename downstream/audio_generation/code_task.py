@@ -98,8 +98,7 @@ class CodeExpert(DownstreamExpert):
         """Makes the network ready for the longest sequences of the training."""
         splits = {self.train_split, *self.evaluated} & set(self.splits)
         longest = max((chunk.frames for split in splits for chunk in self.corpus_of(split)), default=1)
-        x, _ = self.framing.batch([torch.zeros(longest, dtype=torch.int64)])
-        self.model.prepare(x.size(1) - self.framing.pad_len, self.quantiser.zero)
+        self.model.prepare(self.framing.length(longest), self.quantiser.zero)
 
     def forward(
         self, split: str, features: list[Tensor], x: Tensor, y: Tensor, begins: bool, records: dict[str, list], **kwargs: Any

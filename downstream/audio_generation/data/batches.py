@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
-from torch.nn.utils.rnn import pad_sequence
 
 IGNORED = -100  # the target of a position that is not scored
 LONGEST_POWER = 16000
@@ -32,21 +30,34 @@ class Framing:
     multiple: int = 1
     powers: bool = False
 
-    def item(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """(L,) -> input (pad_len + L,), the codes one place later behind zero tokens, and target (L - context_len,)."""
-        before = torch.full((self.pad_len + 1,), self.zero, dtype=torch.int64)
-        return torch.cat([before, codes[:-1]]), codes[self.context_len :]
-
     def batch(self, sequences: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """Sequences (L_i,) -> input (B, pad_len + L), padded with zero tokens, and target (B, L), padded with :data:`IGNORED`."""
-        items = [self.item(codes) for codes in sequences]
-        x = pad_sequence([x for x, _ in items], batch_first=True, padding_value=self.zero)
-        y = pad_sequence([y for _, y in items], batch_first=True, padding_value=IGNORED)
-        y = pad(y, (self.context_len, 0), value=IGNORED)[:, : x.size(1) - self.pad_len]
-        length = self._padded(x.size(1) - self.pad_len)
-        return pad(x, (0, length + self.pad_len - x.size(1)), value=self.zero), pad(y, (0, length - y.size(1)), value=IGNORED)
+        return self.window(sequences, 0, self.length(max(map(len, sequences))))
 
-    def _padded(self, length: int) -> int:
+    def window(self, sequences: Sequence[Tensor], start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """What ``batch`` gives for the codes from ``start`` to ``stop``: input (B, pad_len + stop - start), target (B, stop - start)."""
+        inputs, targets = zip(*(self.part(codes, start, stop) for codes in sequences), strict=True)
+        return torch.stack(inputs), torch.stack(targets)
+
+    def part(self, codes: Tensor, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Of one sequence (L,): input (pad_len + stop - start,), the codes one place later, and target (stop - start,)."""
+        earlier = start - self.pad_len - 1
+        return (
+            _cut(codes, earlier, stop - 1, 0, len(codes) - 1, self.zero),
+            _cut(codes, start, stop, self.context_len, len(codes), IGNORED),
+        )
+
+    def length(self, length: int) -> int:
+        """L of a batch whose longest sequence has this length."""
         if self.powers and not self.pad_len:
             length = max(length, min(1 << (length - 1).bit_length(), LONGEST_POWER))
         return -(-length // self.multiple) * self.multiple
+
+
+def _cut(codes: Tensor, start: int, stop: int, first: int, last: int, other: int) -> Tensor:
+    """(stop - start,): the codes of these places where they are from ``first`` on and before ``last``, ``other`` elsewhere."""
+    found = codes.new_full((stop - start,), other)
+    low, high = max(start, first), min(stop, last)
+    if low < high:
+        found[low - start : high - start] = codes[low:high]
+    return found

@@ -42,12 +42,7 @@ class Chunking:
         return starts[:-1] if self.drop_tail and len(starts) > 1 else starts
 
     def window(self, x: Tensor, y: Tensor, start: int) -> tuple[Tensor, Tensor]:
-        """The chunk of a batch: inputs (B, overlap_len - 1 + n) of x (B, overlap_len - 1 + L), targets (B, n) of y (B, L).
-
-        Behind the end of the sequences, where those of another process are longer, it is a single code that is not scored.
-        """
-        if start >= y.size(1):
-            return x[:, -self.overlap_len :], torch.full_like(y[:, -1:], IGNORED)
+        """The chunk of a batch: inputs (B, overlap_len - 1 + n) of x (B, overlap_len - 1 + L), targets (B, n) of y (B, L)."""
         stop = min(start + self.chunk_len, y.size(1))
         return x[:, start : stop + self.overlap_len - 1], y[:, start:stop]
 
@@ -66,12 +61,17 @@ class ChunkDataset(Dataset):
         return *self.dataset[index], chunk
 
     def collate(self, items: list[tuple[Tensor, Tensor, int]]) -> tuple[list[Tensor], Tensor, Tensor, bool]:
-        """``(wavs, x, y, whether a group begins)``; of the waveforms the part that the chunk is about, or a sample where there is none."""
+        """``(wavs, x, y, whether a group begins)``; of the waveforms the part that the chunk is about, or a sample where there is none.
+
+        Behind the end of the sequences, where those of another process are longer, the chunk is a single code that is not scored.
+        """
         wavs, codes, numbers = zip(*items, strict=True)
-        x, y = self.framing.batch(codes)
-        start = numbers[0] * self.chunking.chunk_len
+        start, length = numbers[0] * self.chunking.chunk_len, self.framing.length(max(map(len, codes)))
         parts = [wav[min(start, len(wav) - 1) :][: self.chunking.chunk_len] for wav in wavs]
-        return parts, *self.chunking.window(x, y, start), start == 0
+        if start < length:
+            return parts, *self.framing.window(codes, start, min(start + self.chunking.chunk_len, length)), start == 0
+        x, y = self.framing.window(codes, length - 1, length)
+        return parts, x, torch.full_like(y, IGNORED), False
 
 
 class ChunkOrder(Sampler[list[Key]]):

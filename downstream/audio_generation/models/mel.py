@@ -12,6 +12,7 @@ from utility.errors import ConfigError, DataError
 from utility.training.fields import Count, NotNegative
 
 from .diffwave_parts import N_MELS
+from .precision import in_full
 
 FLOOR = 1e-5
 
@@ -63,7 +64,8 @@ class Mel:
             DataError: the waveforms are shorter than half a transform, which is mirrored at their ends.
         """
         if wavs.size(1) <= self.filter_length // 2:
-            raise DataError(f"{wavs.size(1)} samples are too few for a mel spectrogram: more than {self.filter_length // 2} are needed")
-        window = torch.hann_window(self.win_length, device=wavs.device)
-        spectrum = torch.stft(wavs, self.filter_length, self.hop_length, self.win_length, window, pad_mode="reflect", return_complex=True)
-        return (self.bands.to(wavs.device) @ spectrum.abs()).clamp(min=FLOOR).log()
+            raise DataError(f"more than {self.filter_length // 2} samples are needed for a mel spectrogram")
+        sizes, window = (self.filter_length, self.hop_length, self.win_length), torch.hann_window(self.win_length, device=wavs.device)
+        with in_full(wavs) as wide:
+            spectrum = torch.stft(wide, *sizes, window, pad_mode="reflect", return_complex=True)
+            return (self.bands.to(wide.device) @ spectrum.abs()).clamp(min=FLOOR).log()

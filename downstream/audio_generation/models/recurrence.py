@@ -53,11 +53,6 @@ def from_readout(c: Tensor) -> Tensor:
     return torch.complex(real, -imag) / 2
 
 
-def conjugated(x: Tensor) -> Tensor:
-    """(..., N/2) -> (..., N): followed by its conjugate."""
-    return torch.cat([x, x.conj()], dim=-1)
-
-
 def state_matrix(a: Tensor, p: Tensor) -> Tensor:
     """Λ - P P* over split states: (H, N/2), (rank, H, N/2) -> (H, N, N) float64."""
     real, imag = (torch.diag_embed(part.double()) for part in (a.real, a.imag))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from utility.errors import ConfigError, UnknownNameError
 from utility.training.fields import Count, Part, check_fields, check_name, check_options, keywords_of
 
+from .precision import in_full
 from .recomputed import recomputed
 from .recurrence import Step
 from .s4_kernel import S4Kernel
@@ -120,11 +121,16 @@ class LongConvolution(nn.Module):
         self.stepping: Step | None = None
 
     def forward(self, u: Tensor, rate: float = 1.0, state: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """(B, H, L), state (B, H, N/2) or None -> ((B, channels, H, L), next state or None).
+        """(B, H, L), state (B, H, N/2) or None -> ((B, channels, H, L), next state or None); never in half precision, whose kernels would be
+        other ones.
 
         Raises:
             ConfigError: a state for a bidirectional layer.
         """
+        with in_full(u) as wide:
+            return self._convolved(wide, rate, state)
+
+    def _convolved(self, u: Tensor, rate: float, state: Tensor | None) -> tuple[Tensor, Tensor | None]:
         if state is not None and self.bidirectional:
             raise ConfigError("bidirectional is true: such a layer cannot go on from a state")
         length = u.shape[-1]
@@ -276,8 +282,9 @@ class MinimalS4d(nn.Module):
         """(B, L, H), or (B, H, L) where transposed -> (the same shape, None)."""
         u = x if self.transposed else x.mT
         length = u.shape[-1]
-        spectrum = torch.fft.rfft(u, n=2 * length) * torch.fft.rfft(self.kernel(length), n=2 * length)
-        y = torch.fft.irfft(spectrum, n=2 * length)[..., :length] + u * self.D[:, None]
+        with in_full(u) as wide:
+            spectrum = torch.fft.rfft(wide, n=2 * length) * torch.fft.rfft(self.kernel(length), n=2 * length)
+            y = torch.fft.irfft(spectrum, n=2 * length)[..., :length] + wide * self.D[:, None]
         y = self.output_linear(self.dropout(F.gelu(y)))
         return (y if self.transposed else y.mT), None
 

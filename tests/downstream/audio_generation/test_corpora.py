@@ -38,9 +38,9 @@ def test_items_and_batches_are_those_recorded(golden, name):
             dataset = CodeDataset(corpus.read(split), quantiser, 16000)
             assert len(dataset) == sum(key.startswith(f"{split}_") and key.endswith("_x") and "batch" not in key for key in expected)
             for number, (_, codes) in enumerate(dataset):
-                x, y = frame.item(codes)
+                x, y = frame.part(codes, 0, len(codes))
                 np.testing.assert_array_equal(x, expected[f"{split}_{number}_x"])
-                np.testing.assert_array_equal(y, expected[f"{split}_{number}_y"][:, 0])
+                np.testing.assert_array_equal(y[frame.context_len :], expected[f"{split}_{number}_y"][:, 0])
             if f"{split}_batch_x" in expected:
                 x, y = frame.batch([dataset[number][1] for number in range(3)])
                 np.testing.assert_array_equal(x, expected[f"{split}_batch_x"])
@@ -57,6 +57,9 @@ def test_chunks_of_truncated_backpropagation_are_those_recorded(golden):
         assert len(starts) == expected["chunk_reset"].tolist().index(True, 1)
         for number, start in enumerate(starts):
             inputs_of, targets = chunking.window(x, y, start)
+            alone = frame.window(codes[:2], start, start + chunking.chunk_len)
+            assert [part.tolist() for part in alone] == [inputs_of.tolist(), targets.tolist()]
+            assert max(part.untyped_storage().nbytes() for part in alone) <= 2 * 8 * (64 + 15)  # what goes through shared memory
             np.testing.assert_array_equal(inputs_of, expected[f"chunk{number}_x"])
             np.testing.assert_array_equal(targets, expected[f"chunk{number}_y"][..., 0])
 

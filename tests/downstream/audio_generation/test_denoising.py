@@ -213,8 +213,10 @@ def test_mel_spectrograms_by_their_formula():
     bands = np.maximum(0, np.minimum(rise, fall)) * (2 / (edges[2:] - edges[:-2]))[:, None]
     wanted = np.log(np.maximum(bands @ np.abs(np.fft.rfft(frames)).T, 1e-5))
     np.testing.assert_allclose(mel(torch.from_numpy(wav)[None])[0], wanted, atol=0.01)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        np.testing.assert_allclose(mel(torch.from_numpy(wav)[None])[0], wanted, atol=0.01)
     assert mel(torch.zeros(1, 4000)).unique().exp().item() == pytest.approx(1e-5)
-    with pytest.raises(DataError, match="more than 512 are needed"):
+    with pytest.raises(DataError, match="more than 512 samples are needed"):
         mel(torch.zeros(1, 512))
 
 
@@ -248,7 +250,7 @@ def test_a_vocoder_that_is_not_told_what_to_speak(tmp_path, corpus):
 
 def test_a_recording_too_short_to_be_spoken_is_named(tmp_path, corpus):
     soundfile.write(tmp_path / "short.wav", tone(4, 1), RATE)
-    with pytest.raises(DataError, match=r"short\.wav: .* samples are too few for a mel spectrogram"):
+    with pytest.raises(DataError, match=r"short\.wav: more than 512 samples are needed"):
         generate(expert(tmp_path, corpus, **VOCODER, generate={"mel_from": str(tmp_path / "short.wav")}), tmp_path)
 
 

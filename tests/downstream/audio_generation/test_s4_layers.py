@@ -9,7 +9,7 @@ from downstream.audio_generation.models import cauchy
 from downstream.audio_generation.models.build import build
 from downstream.audio_generation.models.recurrence import EigenStep, HalfStep
 from downstream.audio_generation.models.s4_kernel import S4Kernel
-from downstream.audio_generation.models.s4_layer import S4Block
+from downstream.audio_generation.models.s4_layer import MinimalS4d, S4Block
 from downstream.audio_generation.models.s4d_kernel import S4dKernel
 from downstream.audio_generation.models.sashimi import Sashimi
 from utility.errors import ConfigError, DataError, UnknownNameError
@@ -124,6 +124,31 @@ def test_ill_conditioned_eigenvectors_are_not_used():
     """Those of HiPPO's A are; the way without eigenvectors is as quick."""
     assert isinstance(S4Kernel(2, init="legs").recurrence("diagonal"), HalfStep)
     assert isinstance(S4Kernel(2, init="dplr-lin").recurrence("diagonal"), EigenStep)
+
+
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("fields", [{"mode": "dplr"}, {"mode": "diag"}, {"mode": "dplr", "bidirectional": True}])
+def test_half_precision_ends_where_the_convolution_begins(fields, kind, monkeypatch):
+    """A kernel in bf16 is some percent off, in fp16 it is no number; generation has it in float32."""
+    of_gpus = {"sums": cauchy._sums, "gradients": cauchy._gradients}
+    monkeypatch.setattr(cauchy, "_looped", lambda name, *given: of_gpus[name](name, *given))
+    layer, x, found = S4Block(4, **fields).layer, torch.randn(2, 4, 64).to(kind), []
+    for given, enabled in ((x.float(), False), (x, True)):
+        layer.zero_grad()
+        with torch.autocast("cpu", dtype=kind, enabled=enabled):
+            y, _ = layer(given)
+        y.square().sum().backward()
+        found.append([y, *(weight.grad.clone() for weight in layer.parameters())])
+    for full, half in zip(*found, strict=True):
+        assert torch.equal(full, half)
+
+
+def test_half_precision_of_the_smallest_layer():
+    layer, x = MinimalS4d(4), torch.randn(2, 4, 64)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        half = layer(x.bfloat16())[0]
+    assert half.dtype == torch.bfloat16  # of the last product
+    torch.testing.assert_close(half.float(), layer(x)[0], rtol=0.05, atol=0.02)
 
 
 @pytest.mark.parametrize("cut", [25, 23, 2])  # the state goes on in blocks of about the root, and what is left over
