@@ -33,6 +33,8 @@ class Drawing:
             codes (B,) int64, each the number of codes whose cumulative probability is at most the uniform number, and their log
             probabilities (B,) float64, natural, at temperature 1 among all codes, whatever they are drawn with.
         """
+        if self.top_p == 1 and logits.device.type == "cpu" and logits.dtype == torch.float32:
+            return self._looped(logits, uniforms)
         plain = torch.log_softmax(logits.double(), -1)
         if self.temp == 0:
             codes = logits.argmax(-1)
@@ -40,6 +42,13 @@ class Drawing:
             cumulative = self.probabilities(logits, plain).cumsum(-1)
             codes = (cumulative <= uniforms[:, None]).sum(-1).clamp_(max=logits.size(-1) - 1)
         return codes, plain.gather(-1, codes[:, None])[:, 0]
+
+    def _looped(self, logits: Tensor, uniforms: Tensor) -> tuple[Tensor, Tensor]:
+        from .drawing_loops import draw  # compiles
+
+        codes, likelihoods = np.empty(len(logits), np.int64), np.empty(len(logits))
+        draw(logits.contiguous().numpy(), uniforms.contiguous().numpy(), float(self.temp), codes, likelihoods)
+        return torch.from_numpy(codes), torch.from_numpy(likelihoods)
 
     def probabilities(self, logits: Tensor, plain: Tensor) -> Tensor:
         """(B, n_codes) float64, of the logits and their log-softmax, as they are drawn from."""

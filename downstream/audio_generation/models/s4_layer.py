@@ -121,8 +121,7 @@ class LongConvolution(nn.Module):
         self.stepping: Step | None = None
 
     def forward(self, u: Tensor, rate: float = 1.0, state: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        """(B, H, L), state (B, H, N/2) or None -> ((B, channels, H, L), next state or None); never in half precision, whose kernels would be
-        other ones.
+        """(B, H, L), state (B, H, N/2) or None -> ((B, channels, H, L), next state or None), never in half precision.
 
         Raises:
             ConfigError: a state for a bidirectional layer.

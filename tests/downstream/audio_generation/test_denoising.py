@@ -250,7 +250,7 @@ def test_a_vocoder_that_is_not_told_what_to_speak(tmp_path, corpus):
 
 def test_a_recording_too_short_to_be_spoken_is_named(tmp_path, corpus):
     soundfile.write(tmp_path / "short.wav", tone(4, 1), RATE)
-    with pytest.raises(DataError, match=r"short\.wav: more than 512 samples are needed"):
+    with pytest.raises(DataError, match=r"short\.wav: more than 256 samples are needed"):
         generate(expert(tmp_path, corpus, **VOCODER, generate={"mel_from": str(tmp_path / "short.wav")}), tmp_path)
 
 

@@ -67,6 +67,24 @@ def test_a_number_picks_the_code_whose_share_it_falls_into():
     assert Drawing(temp=0)(logits, torch.zeros(6))[0].tolist() == [3] * 6
 
 
+@pytest.mark.parametrize("temp", [0, 1e-320, 0.3, 1, 7])
+def test_the_loop_on_a_cpu_draws_as_the_operations_elsewhere(temp):
+    generator = torch.Generator().manual_seed(1)
+    logits = torch.randn(2000, 256, generator=generator) * torch.logspace(-2, 2, 2000)[:, None]
+    logits[0, 3:] = -torch.inf
+    uniforms = torch.rand(2000, dtype=torch.float64, generator=generator)
+    codes, likelihoods = Drawing(temp)(logits, uniforms)
+    wanted, wanted_likelihoods = Drawing(temp)(logits.double(), uniforms)
+    assert torch.equal(codes, wanted)
+    torch.testing.assert_close(likelihoods, wanted_likelihoods, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_logits_that_are_no_numbers_have_no_likelihood(value):
+    for logits in (torch.full((1, 8), value), torch.tensor([[0.0, 1.0, torch.nan]])):
+        assert not Drawing()(logits, torch.full((1,), 0.5, dtype=torch.float64))[1].isfinite().any()
+
+
 def test_drawn_codes_have_the_shares_of_the_network():
     logits = torch.randn(1, 256, generator=torch.Generator().manual_seed(0)) * 2
     count = 50_000
