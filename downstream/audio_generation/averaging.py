@@ -35,12 +35,12 @@ class Average(nn.Module):
         if self.updates == 0 or self._differs(model):
             self.model.load_state_dict(model.state_dict())
         else:
-            for mine, new in zip(self.model.parameters(), model.parameters(), strict=True):
-                mine.lerp_(new, 1 - self.decay)
+            torch._foreach_lerp_(list(self.model.parameters()), list(model.parameters()), 1 - self.decay)
             for mine, new in zip(self.model.buffers(), model.buffers(), strict=True):
                 mine.copy_(new)
         self.updates += 1
 
     def _differs(self, model: nn.Module) -> bool:
         pairs = zip(self.model.buffers(), model.buffers(), strict=True)
-        return any(not mine.is_floating_point() and not torch.equal(mine, new) for mine, new in pairs)
+        others = [(mine != new).any() for mine, new in pairs if not mine.is_floating_point()]
+        return bool(others) and bool(torch.stack(others).any())  # one transfer from a GPU

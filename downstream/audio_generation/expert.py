@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from .averaging import Average
 from .data.corpora import SPLITS, Chunk
 
 TASK = "audio_generation"
+log = logging.getLogger(__name__)
 
 
 class DownstreamExpert(CorpusTask):
@@ -64,6 +66,7 @@ class DownstreamExpert(CorpusTask):
         self.sample_rate = self.settings.corpus.sample_rate
         self.model = self.build()
         self.average = Average(self.model, self.settings.ema) if self.settings.ema is not None else None
+        self.register_load_state_dict_pre_hook(_fit_average)
         self.register_buffer("best_score", torch.full((1,), torch.inf))
         self.read_ahead()
 
@@ -95,3 +98,17 @@ class DownstreamExpert(CorpusTask):
         """Moves the average on."""
         if self.average is not None:
             self.average.update(self.model)
+
+
+def _fit_average(task: DownstreamExpert, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Without ``ema`` the average of a checkpoint is left out; with it, one that has none begins with the weights that it has."""
+    average, model = f"{prefix}average.", f"{prefix}model."
+    kept = any(name.startswith(average) for name in state)
+    if kept and task.average is None:
+        log.warning("ema is null: the moving average of the weights in this checkpoint is left out")
+        for name in [name for name in state if name.startswith(average)]:
+            del state[name]
+    elif not kept and task.average is not None:
+        log.warning("ema: this checkpoint has no moving average of the weights, which begins with the weights themselves")
+        state |= {f"{average}{name[len(prefix) :]}": value for name, value in state.items() if name.startswith(model)}
+        state[f"{average}updates"] = torch.zeros_like(task.average.updates)

@@ -6,6 +6,8 @@ with Re Λ < 0, so that Ā is a contraction and its powers cannot grow.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -28,6 +30,7 @@ class S4Kernel(SsmKernel):
 
     Attributes:
         modes: names of the ways to step, the default first.
+        tuned: the number in ``l_kernel``, for which a GPU would have to be waited for.
     """
 
     low_rank = True
@@ -38,6 +41,11 @@ class S4Kernel(SsmKernel):
         if self.inv_dt.shape[-1] != 1:
             raise ConfigError("dt_tie is false: only a diagonal kernel (mode: diag) has one step size for each state")
         self.register_buffer("l_kernel", torch.tensor(0))
+        self.tuned = 0
+
+    def _load_from_state_dict(self, *arguments: Any) -> None:
+        super()._load_from_state_dict(*arguments)
+        self.tuned = int(self.l_kernel)
 
     def p(self) -> Tensor:
         """(rank, H, N/2) complex."""
@@ -55,7 +63,7 @@ class S4Kernel(SsmKernel):
             ((channels, H, L), (B, channels, H, L) the state's own output or None).
         """
         self.tune(length * rate)
-        span = round(self.l_kernel.item() / rate)
+        span = round(self.tuned / rate)
         dt, a, b, c, p = self.dt(rate), self.a(), self.b(), self.c(), self.p()
         starts = b if state is None else torch.cat([self._undone(state, dt, a, p), b])
         left, right = torch.cat([starts, p]), torch.cat([c, p.conj()])
@@ -83,13 +91,17 @@ class S4Kernel(SsmKernel):
     @torch.no_grad()
     def tune(self, length: float) -> None:
         """Makes C fit kernels of this length, or of ``l_max`` at first."""
-        if self.l_kernel.item() == 0:
+        if self.tuned == 0:
             first = self.l_max if self.l_max is not None else round(length)
             self._retune(first, -1.0)
-            self.l_kernel.fill_(first)
-        while length > self.l_kernel.item():
-            self._retune(self.l_kernel.item(), 1.0)
-            self.l_kernel.mul_(2)
+            self._note(first)
+        while length > self.tuned:
+            self._retune(self.tuned, 1.0)
+            self._note(2 * self.tuned)
+
+    def _note(self, length: int) -> None:
+        self.tuned = length
+        self.l_kernel.fill_(length)
 
     def _retune(self, length: int, sign: float) -> None:
         """C := C ± (Ā^length)ᵀ C."""
@@ -109,7 +121,7 @@ class S4Kernel(SsmKernel):
 
     def _endless(self) -> RealSystem:
         """The discrete system with the C of a sequence without end."""
-        system, length = self._system(), self.l_kernel.item()
+        system, length = self._system(), self.tuned
         if length == 0:
             return system
         rest = torch.eye(self.d_state, device=system.A.device, dtype=system.A.dtype) - torch.linalg.matrix_power(system.A, length)

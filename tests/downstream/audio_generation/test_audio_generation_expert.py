@@ -374,6 +374,27 @@ def test_the_average_of_the_weights_is_evaluated(tmp_path, corpus):
     assert not any(p.requires_grad for p in task.average.parameters())
 
 
+def test_checkpoints_with_and_without_an_average(tmp_path, corpus, caplog):
+    averaged, plain = expert(tmp_path, corpus, ema=0.75), expert(tmp_path, corpus)
+    for _ in range(2):
+        with torch.no_grad():
+            for p in averaged.model.parameters():
+                p.add_(1)
+        averaged.after_update()
+    plain.load_state_dict(averaged.state_dict())
+    assert "ema is null: the moving average of the weights in this checkpoint is left out" in caplog.text
+    again = expert(tmp_path, corpus, ema=0.5)
+    again.load_state_dict(plain.state_dict())
+    assert "which begins with the weights themselves" in caplog.text
+    assert again.average.updates == 0
+    for task in (plain, again):
+        judged = task.eval().judged().parameters()
+        assert all(torch.equal(one, two) for one, two in zip(averaged.model.parameters(), judged, strict=True))
+    caplog.clear()
+    expert(tmp_path, corpus, ema=0.5).load_state_dict(averaged.state_dict())
+    assert not caplog.text
+
+
 def test_the_fewest_bits_of_the_first_split_are_the_best(tmp_path, corpus):
     task = expert(tmp_path, corpus).eval()
 
