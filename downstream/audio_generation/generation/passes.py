@@ -8,9 +8,12 @@ import json
 import logging
 import re
 import shutil
+import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +35,47 @@ def fingerprint(settings: Mapping[str, Any], weights: Mapping[str, torch.Tensor]
         digest.update(name.encode())
         digest.update(value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+class Progress:
+    """The steps of several passes at once on one bar.
+
+    Args:
+        bar: what shows them.
+
+    Attributes:
+        stopped: the next step of any pass is its last.
+    """
+
+    def __init__(self, bar: tqdm):
+        self.bar, self.stopped, self._lock = bar, False, threading.Lock()
+
+    @contextmanager
+    def of_pass(self) -> Iterator[None]:
+        """A pass; if it fails, the others end as well, without a word."""
+        try:
+            yield
+        except CancelledError:
+            return
+        except BaseException:
+            self.stopped = True
+            raise
+
+    def expect(self, steps: int) -> None:
+        """So many more than was thought."""
+        with self._lock:
+            self.bar.total += steps
+
+    def step(self) -> None:
+        """One more.
+
+        Raises:
+            CancelledError: nobody waits for the pass any longer.
+        """
+        if self.stopped:
+            raise CancelledError
+        with self._lock:
+            self.bar.update()
 
 
 class Passes:

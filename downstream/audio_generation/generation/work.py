@@ -14,6 +14,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from utility.errors import ConfigError, DataError
+from utility.features.threads import in_threads
 
 from ..data.dataset import CodeDataset
 from ..models.code_model import CodeModel
@@ -23,7 +24,7 @@ from .drawing import Drawing, Uniforms, entropies
 from .files import Naming, write
 from .loop import Loop
 from .options import SOURCE, Options
-from .passes import HEARD, Passes, fingerprint
+from .passes import HEARD, Passes, Progress, fingerprint
 
 BESIDE = ("save_dir", "test_model", "n_batch", "seed")  # options that decide no code, and the seed, which may be the experiment's
 
@@ -72,14 +73,32 @@ class Generator:
         passes = Passes(folder, fingerprint(self._decisive(), self.model.state_dict()))
         left = passes.left(options.n_samples, options.batch(self.device), self._heard)
         with passes.bar(left, options.l_sample) as bar:
-            for examples in left:
-                heard = self._heard(examples)
-                passes.keep(examples, self._generate(examples, bar), heard)
+            self._fill(passes, left, bar)
         found = _together([passes.load(examples) for examples in passes.done()])
         naming = Naming(corpus, self.config["_name_"], options.l_sample / sample_rate, conditional=bool(options.l_prefix))
         paths = write(folder, naming, found, self._decoder, sample_rate)
         passes.clear()
         return paths, found["logprobs"]
+
+    def _fill(self, passes: Passes, left: list[range], bar: tqdm) -> None:
+        """Makes and keeps the passes that are left, on a CPU one on each core."""
+        progress = Progress(bar)
+
+        def make(examples: range) -> None:
+            if progress.stopped:
+                return
+            with progress.of_pass():
+                heard = self._heard(examples)
+                passes.keep(examples, self._generate(examples, progress), heard)
+
+        if not self.device.startswith("cpu"):
+            for examples in left:
+                make(examples)
+            return
+        try:
+            in_threads(make, left)
+        finally:
+            progress.stopped = True  # where somebody has pressed Ctrl-C
 
     @property
     def _decoder(self) -> Quantiser:
@@ -91,20 +110,20 @@ class Generator:
         chunks = [] if self.examples is None else [str(chunk) for chunk in self.examples.chunks[: self.options.n_samples]]
         return {**fields, "seed": self.seed, "examples": chunks, "codes": str(self.quantiser), "model": dict(self.config)}
 
-    def _generate(self, examples: range, bar: tqdm) -> dict[str, np.ndarray]:
+    def _generate(self, examples: range, progress: Progress) -> dict[str, np.ndarray]:
         """One pass: all replicas of some examples."""
         options = self.options
         streams = [(example, replica) for replica in range(options.n_reps) for example in examples]
         entropy = torch.zeros(len(streams), dtype=torch.float64, device=self.device)
 
         def at_step(logits: Tensor, drawn: bool) -> None:
-            bar.update()
+            progress.step()
             if drawn and options.entropy:
                 entropy.add_(entropies(logits))
 
         loop = Loop(Drawing(options.temp, options.top_p), self.quantiser.zero, options.published)
         stepper = self.model.stepper(len(streams), options.mode)
-        bar.total += loop.skipped(stepper)
+        progress.expect(loop.skipped(stepper))
         codes, logprobs = loop(
             stepper,
             Uniforms([(self.seed, *stream) for stream in streams], self.device),

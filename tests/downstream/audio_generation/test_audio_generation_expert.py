@@ -17,6 +17,7 @@ from torch.utils.data import RandomSampler, SequentialSampler
 
 from downstream.audio_generation.data.batches import IGNORED
 from downstream.audio_generation.expert import DownstreamExpert
+from downstream.audio_generation.generation import work
 from downstream.audio_generation.generation.agreement import check_steps
 from downstream.audio_generation.generation.files import output_folder
 from downstream.audio_generation.generation.options import Options
@@ -29,6 +30,7 @@ from downstream.interfaces import RunContext
 from tests.downstream.audio_generation.families import SMALL
 from tests.downstream.audio_generation.layouts import TASK, config, sc09
 from utility.errors import ConfigError, DataError, FolderInUseError, ToolkitError, UnknownNameError, UsageError
+from utility.features.threads import in_threads, use_threads
 
 CHUNKS = {"chunk_len": 64, "overlap_len": 16, "drop_tail": False}
 
@@ -230,9 +232,45 @@ def stopped_in_its_second_pass(task: DownstreamExpert, place: Path, monkeypatch:
         return stepper(self, batch, mode)
 
     monkeypatch.setattr(type(task.model), "stepper", counted)
+    monkeypatch.setattr(work, "in_threads", lambda make, passes: [make(one) for one in passes])
     with pytest.raises(KeyboardInterrupt):
         generate(task, place)
     return calls
+
+
+@pytest.fixture
+def two_cores():
+    use_threads(2)
+    yield
+    use_threads(None)
+
+
+@pytest.mark.parametrize("family", ["samplernn", "sashimi", "unet", "wavenet"])
+def test_passes_on_several_cores_give_what_one_gives(tmp_path, corpus, two_cores, monkeypatch, family):
+    fields = {"n_samples": 7, "l_sample": 32, "n_batch": 2, "entropy": True}
+    generate(expert(tmp_path, corpus, family, generate=fields), tmp_path / "two")
+    monkeypatch.setattr(work, "in_threads", lambda make, passes: [make(one) for one in passes])
+    generate(expert(tmp_path, corpus, family, generate=fields), tmp_path / "one")
+    for path in (tmp_path / "one" / "samples").iterdir():
+        assert (tmp_path / "two" / "samples" / path.name).read_bytes() == path.read_bytes()
+
+
+def test_one_pass_that_ends_early_ends_all(tmp_path, corpus, two_cores, monkeypatch):
+    task = expert(tmp_path, corpus, generate={"n_samples": 6, "l_sample": 10**6, "n_batch": 1})
+    stepper, calls = type(task.model).stepper, []
+
+    def second_fails(self, batch, mode=None):
+        calls.append(batch)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return stepper(self, batch, mode)
+
+    monkeypatch.setattr(type(task.model), "stepper", second_fails)
+    with pytest.raises(KeyboardInterrupt):
+        generate(task, tmp_path)
+    in_threads(lambda _: None, range(2))  # the cores are free again
+    assert len(calls) == 2
+    assert not list((tmp_path / "samples").rglob("*.npz"))
 
 
 def test_what_is_generated_does_not_depend_on_the_batches_and_survives_a_kill(tmp_path, corpus, monkeypatch, caplog):
