@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from utility.audio.windows import window_of
 from utility.errors import DataError, did_you_mean
 from utility.experiment.texts import write_whole
 from utility.text.natural import natural
@@ -78,8 +79,9 @@ def audio_info(path: str | Path) -> AudioInfo:
 def load_audio(path: str | Path, sample_rate: int | None = 16000, start: int = 0, frames: int | None = None) -> np.ndarray:
     """Reads an audio file as one channel at the wanted rate.
 
-    ``load_audio(path, rate, start, frames)`` equals ``load_audio(path, rate)[start : start + frames]`` sample for sample, also where the
-    file is resampled or compressed; uncompressed files and FLAC at the wanted rate are read from ``start`` on only.
+    ``load_audio(path, rate, start, frames)`` equals ``load_audio(path, rate)[start : start + frames]``: sample for sample at the file's
+    rate, also where the file is compressed; to rounding (3e-6 of the loudest sample) where it is resampled. Of uncompressed files and FLAC
+    only the part is read, with what the resampling's filter reaches on both sides, unless that is half of the file or more.
 
     Args:
         path: the file; several channels are averaged.
@@ -96,12 +98,8 @@ def load_audio(path: str | Path, sample_rate: int | None = 16000, start: int = 0
     if start < 0 or (frames is not None and frames < 1):
         raise ValueError(f"start must be >= 0 and frames >= 1, got {start} and {frames}")
     with opened(path) as file:
-        rate = file.samplerate
-        if sample_rate in (None, rate):
-            wav = _read_part(file, start, frames)
-        else:
-            wav = resample(_read_part(file, 0, None), rate, sample_rate)[start:]
-            wav = wav if frames is None else wav[:frames]
+        same = sample_rate in (None, file.samplerate)
+        wav = _read_part(file, start, frames) if same else _resampled_part(file, sample_rate, start, frames)
     if not len(wav) and start:
         raise DataError(f"audio file {path} ends before sample {start}")
     return sound(wav, path)
@@ -263,6 +261,15 @@ def _read_part(file: soundfile.SoundFile, start: int, frames: int | None) -> np.
         )
     samples = samples[skip:]
     return samples[:, 0].copy() if samples.shape[1] == 1 else samples.mean(axis=1)
+
+
+def _resampled_part(file: soundfile.SoundFile, rate: int, start: int, frames: int | None) -> np.ndarray:
+    """(n,) part of the file at another rate; ``start`` and ``frames`` count at that one."""
+    window = window_of(file.frames, file.samplerate, rate, start, frames) if file.subtype in _SEEKABLE else None
+    if window is None:
+        return resample(_read_part(file, 0, None), file.samplerate, rate)[start:][:frames]
+    wav = np.pad(_read_part(file, window.first, window.count), (0, window.silence))
+    return resample(wav, file.samplerate, rate)[window.skip :][: window.length]
 
 
 def reason(error: Exception) -> str:

@@ -42,7 +42,7 @@ def test_every_format_reads_in_parts(folder: Path, extension: str, rate: int | N
     assert whole.std() == pytest.approx(np.hypot(0.1, 0.05) / np.sqrt(2), rel=0.05)  # the channels' mean
     for start, frames in [(0, 1), (0, 5000), (4321, 77), (4321, None), (9000, 10**6)]:
         part = load_audio(path, rate, start, frames)
-        np.testing.assert_array_equal(part, whole[start:][:frames])
+        np.testing.assert_allclose(part, whole[start:][:frames], rtol=0, atol=0 if rate is None else 2e-7)  # test_windows.py has the cases
         part += 1  # the caller's own memory
 
 
