@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ from downstream.audio_generation.data.chunks import ChunkDataset, Chunking, Chun
 from downstream.audio_generation.data.corpora import SPLITS, Corpus
 from downstream.audio_generation.data.dataset import CodeDataset
 from downstream.audio_generation.quantise import Quantiser
-from downstream.blocks.sc09 import DIGITS
+from downstream.blocks.sc09 import DIGITS, sc09_files
 from tests.downstream.audio_generation import layouts
+from tests.downstream.sc09_classifier import layouts as digits
 from utility.errors import ConfigError, DataError, UnknownNameError
 
 MUSIC = {"_name_": "qautoaudio", "sample_len": 800, "train_percentage": 0.88}
@@ -125,6 +127,20 @@ def test_lists_of_other_systems(tmp_path):
     (root / "validation_list.txt").write_bytes("zero/0.wav".encode("utf-16"))
     with pytest.raises(DataError, match=r"datarc\.path: list .* is no UTF-8 text: line 1"):
         read("train")
+
+
+@pytest.mark.parametrize("folders", [False, True])
+def test_sc09_is_what_its_classifier_reads(tmp_path, folders):
+    root = digits.tones(tmp_path, train=11, folders=folders)
+    (root / "train" if folders else root).joinpath("zero", "._train0.wav").write_bytes(b"of another system")
+    for split, part in (("train", "train"), ("val", "dev"), ("test", "test")):
+        paths = list(dict.fromkeys(chunk.path for chunk in Corpus("sc09", str(root)).read(split)))
+        assert paths == sorted(paths)
+        assert set(paths) == set(sc09_files(root, part, "path"))
+    if folders:
+        shutil.rmtree(root / "valid")
+        with pytest.raises(DataError, match="has no recording of a digit for the split 'val'"):
+            Corpus("sc09", str(root)).read("val")
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
