@@ -69,7 +69,7 @@ class Corpus:
         """The parts of the recordings of a split, in the order of their paths.
 
         Raises:
-            DataError: the corpus is missing or has nothing for this split.
+            DataError: the corpus is missing or has nothing for this split, or a recording is empty.
         """
         root = Path(self.path)
         if not root.is_dir():
@@ -77,12 +77,15 @@ class Corpus:
         chunks = [chunk for path in READERS[self.name](self, root, split) for chunk in self._chunks(path)]
         if not chunks:
             long_enough = f" of at least {self.sample_len} samples (datarc.sample_len)" if self.drop_last else ""
-            raise DataError(f"{root} holds no recording{long_enough} for the split {split!r}")
+            dealt = _dealt(self, root) if self.name == "qautoaudio" else ""
+            raise DataError(f"{root} holds no recording{long_enough} for the split {split!r}{dealt}")
         return chunks
 
     def _chunks(self, path: Path) -> Iterable[Chunk]:
         info = audio_info(path)
         total = info.frames if info.sample_rate == self.sample_rate else round(info.frames * self.sample_rate / info.sample_rate)
+        if not total:
+            raise DataError(f"audio file {path} holds no samples")
         for start in range(0, total, self.sample_len):
             frames = min(self.sample_len, total - start)
             if frames == self.sample_len or not self.drop_last:
@@ -100,6 +103,13 @@ def _folder(corpus: Corpus, root: Path, split: str) -> list[Path]:
     share = corpus.train_percentage
     first, second = int(share * len(paths)), int((share + (1 - share) * VAL_SHARE) * len(paths))
     return {"train": paths[:first], "val": paths[first:second], "test": paths[second:]}[split]
+
+
+def _dealt(corpus: Corpus, root: Path) -> str:
+    """How many files each split has, for the sentence on one that has none."""
+    counts = {split: len(_folder(corpus, root, split)) for split in SPLITS}
+    parts = ", ".join(f"{split} {count}" for split, count in counts.items())
+    return f": of its {sum(counts.values())} files datarc.train_percentage {corpus.train_percentage} gives {parts}"
 
 
 READERS = {"sc09": _sc09, "qautoaudio": _folder}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,29 @@ def test_what_is_missing_is_named(tmp_path):
         Corpus.of({"_name_": "sc9", "path": "x"}, "datarc")
     with pytest.raises(ConfigError, match="unknown field 'sample_length'; did you mean 'sample_len'"):
         Corpus.of({"_name_": "sc09", "path": "x", "sample_length": 1}, "datarc")
+
+
+def music(folder, lengths):
+    for number, length in enumerate(lengths):
+        soundfile.write(folder / f"{number}.wav", np.zeros(length), 16000)
+    return Corpus("qautoaudio", str(folder), drop_last=True, sample_len=100)
+
+
+def test_too_few_files_for_a_split_are_said_with_their_numbers(tmp_path):
+    corpus = music(tmp_path, [100] * 6)
+    few = r"of its 6 files datarc\.train_percentage 0\.88 gives train 5, val 0, test 1$"
+    with pytest.raises(DataError, match=rf"holds no recording for the split 'val': {few}"):
+        replace(corpus, drop_last=False).read("val")
+    with pytest.raises(DataError, match=rf"holds no recording of at least 101 samples .* for the split 'train': {few}"):
+        replace(corpus, sample_len=101).read("train")
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_a_recording_without_samples_is_named_by_the_split_that_reads_it(tmp_path, drop_last):
+    corpus = replace(music(tmp_path, [100] * 8 + [0, 100]), drop_last=drop_last)
+    assert len(corpus.read("train")) == 8
+    with pytest.raises(DataError, match=r"^audio file .*8\.wav holds no samples$"):
+        corpus.read("val")
 
 
 def test_lists_of_other_systems(tmp_path):
