@@ -37,7 +37,7 @@ class Corpus:
     """The fields of ``datarc`` that say what is read; their names are those of the official configs.
 
     Args:
-        name: ``sc09`` (the digits of Speech Commands, in either layout of ``downstream/blocks/sc09.py``) or ``qautoaudio`` (a folder of audio, split by its files' names).
+        name: ``sc09`` (either layout of ``downstream/blocks/sc09.py``) or ``qautoaudio`` (a folder of audio, split by its files' names).
         path: the folder.
         sample_rate: in Hz; other recordings are resampled.
         sample_len: samples of a part; longer recordings give several.

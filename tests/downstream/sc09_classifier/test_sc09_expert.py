@@ -56,7 +56,7 @@ def test_corpora_that_are_none(corpus: Path, tmp_path: Path):
     with pytest.raises(DataError, match=r"datarc.path: folder .* does not exist"):
         sc09_files(tmp_path / "nowhere", "train", FIELD)
     (tmp_path / "zeros").mkdir()
-    with pytest.raises(DataError, match=r"datarc.path: .* has none of the folders zero \.\.\. nine, and no folder train; did you mean 'zeros'"):
+    with pytest.raises(DataError, match=r"none of the folders zero \.\.\. nine, and no folder train; did you mean 'zeros'"):
         sc09_files(tmp_path, "train", FIELD)
     (tmp_path / "zero").mkdir()
     with pytest.raises(DataError, match=r"validation_list\.txt does not exist; SC09 has it beside the folders of digits"):
