@@ -13,7 +13,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from utility.audio.io import wavs_in
-from utility.errors import DataError
+from utility.errors import DataError, did_you_mean
 from utility.text.files import read_lines
 
 DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -21,10 +21,11 @@ LABELS = {digit: label for label, digit in enumerate(DIGITS)}
 LISTS = {"dev": "validation_list.txt", "test": "testing_list.txt"}
 FOLDERS = {"train": "train", "dev": "valid", "test": "test"}
 NOISES = "_background_noise_"
+LISTS_HINT = "SC09 has it beside the folders of digits (preprocess/prepare_sc09_from_speech_commands.py)"
 
 
 def sc09_files(root: str | Path, split: str, field: str) -> list[Path]:
-    """The recordings of ``"train"``, ``"dev"`` or ``"test"``, digit by digit, in the natural order of their names.
+    """The recordings of ``"train"``, ``"dev"`` (or ``"val"``) or ``"test"``, digit by digit, in the natural order of their names.
 
     Args:
         root: of either layout.
@@ -32,13 +33,13 @@ def sc09_files(root: str | Path, split: str, field: str) -> list[Path]:
         field: the field of the config that errors name.
 
     Raises:
-        DataError: the folder is missing, of neither layout, or has nothing for the split; a listed recording is missing.
+        DataError: the folder is missing, of neither layout, or has nothing for the split; a list or a listed recording is missing.
     """
-    root = Path(root)
+    root, part = Path(root), "dev" if split == "val" else split
     if not root.is_dir():
         raise DataError(f"{field}: folder {root} does not exist; downstream/sc09_classifier/README.md says where to get it")
     folders = root / FOLDERS["train"]
-    files = class_files(root / FOLDERS[split]) if folders.is_dir() else _listed(root, split, field)
+    files = class_files(root / FOLDERS[part]) if folders.is_dir() else _listed(root, part, field)
     if not files:
         raise DataError(f"{field}: {root} has no recording of a digit for the split {split!r}")
     return files
@@ -55,13 +56,10 @@ def noise_files(root: str | Path) -> list[Path]:
 
 
 def _listed(root: Path, split: str, field: str) -> list[Path]:
-    missing = [name for name in LISTS.values() if not (root / name).is_file()]
-    if missing:
-        raise DataError(
-            f"{field}: {root} has neither {missing[0]} nor a folder {FOLDERS['train']}; "
-            "preprocess/prepare_sc09_from_speech_commands.py makes it of a copy of Speech Commands"
-        )
-    lists = {name: listed_digits(root / file, field) for name, file in LISTS.items()}
+    if not any((root / digit).is_dir() for digit in DIGITS):
+        found = did_you_mean(DIGITS[0], [path.name for path in root.iterdir() if path.is_dir()])
+        raise DataError(f"{field}: {root} has none of the folders zero ... nine, and no folder {FOLDERS['train']}{found}")
+    lists = {name: _listed_digits(root / file, field) for name, file in LISTS.items()}
     present = {f"{path.parent.name}/{path.name}": path for path in class_files(root)}
     if split == "train":
         held_out = set().union(*lists.values())
@@ -73,16 +71,7 @@ def _listed(root: Path, split: str, field: str) -> list[Path]:
     return [path for name, path in present.items() if name in chosen]
 
 
-def listed_digits(file: Path, field: str, hint: str = "") -> list[str]:
-    """The recordings of digits, ``<digit>/<name>``, that a list names; a copy of Speech Commands lists its other words too.
-
-    Args:
-        file: with a name in each line.
-        field: the field of the config that errors name.
-        hint: how to get it where it is missing.
-
-    Raises:
-        DataError: it is missing or no UTF-8 text.
-    """
-    names = (line.strip() for line in read_lines(file, "list", field, hint))
+def _listed_digits(file: Path, field: str) -> list[str]:
+    """The recordings of digits, ``<digit>/<name>``, that a list names; a copy of Speech Commands lists its other words too."""
+    names = (line.strip() for line in read_lines(file, "list", field, LISTS_HINT))
     return [name for name in names if name.split("/")[0] in LABELS]

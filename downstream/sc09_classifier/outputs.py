@@ -1,4 +1,7 @@
-"""What the classifier says of many recordings, kept in files: ``<name>_probs.npy`` and ``<name>_activations.npy``."""
+"""What the classifier says of many recordings, kept in files: ``<name>_probs.npy`` and ``<name>_activations.npy``.
+
+The clusters of the training activations, which take minutes to find, are beside them: ``train_centres.npy``.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from tqdm import tqdm
 from utility.errors import DataError
 from utility.experiment.arrays import read_table, write_array
 from utility.experiment.texts import write_text
-from utility.metrics.generation import Outputs
+from utility.metrics.generation import BINS, Outputs, TrainingBins
 from utility.training.loading import Place, open_pass
 from utility.training.seeding import Stream
 
@@ -30,6 +33,7 @@ log = logging.getLogger(__name__)
 
 NOTE = "outputs.json"
 UNFINISHED = "unfinished"
+CENTRES = "train_centres"
 LOCK = ".lock"
 
 
@@ -75,8 +79,8 @@ def digest_of(model: ResNeXt, features: LogMel, files: Sequence[Path] | None) ->
 class Cache:
     """A folder of such files, as the public program keeps them.
 
-    ``outputs.json`` notes which classifier and which recordings each was made with; what it says nothing of, such as a downloaded cache,
-    is taken as it is.
+    ``outputs.json`` notes which classifier and which recordings each was made with, and which activations the clusters are of; outputs that
+    it says nothing of, such as a downloaded cache, are taken as they are.
 
     Args:
         folder: made by :meth:`open`.
@@ -118,11 +122,37 @@ class Cache:
         self.folder.mkdir(parents=True, exist_ok=True)
 
     def put(self, name: str, outputs: Outputs, digest: str) -> None:
-        """Writes both files, one process after the other; the note says nothing true of them until both are there."""
+        """Writes both files."""
+        self._put(name, dict(zip(self.paths(name), (outputs.probabilities, outputs.activations), strict=True)), digest)
+
+    def bins(self, activations: np.ndarray) -> TrainingBins:
+        """The clusters of the training activations: those kept, if they are of these very numbers; otherwise new ones, which are kept.
+
+        Args:
+            activations: (n, D), n >= 50.
+
+        Raises:
+            DataError: the kept ones are damaged.
+        """
+        path, shape = self.folder / f"{CENTRES}.npy", (BINS, activations.shape[1])
+        digest = hashlib.sha256(f"{activations.dtype}{activations.shape}".encode() + activations.tobytes()).hexdigest()
+        if path.is_file() and self._notes().get(CENTRES) == digest:
+            centres = read_table(path)
+            if centres.shape == shape and self._notes().get(CENTRES) == digest:
+                return TrainingBins(centres)
+        bins = TrainingBins.of(activations)
+        try:
+            self._put(CENTRES, {path: bins.centres}, digest)
+        except OSError as error:  # such as a downloaded cache that may only be read
+            log.warning("the clusters of the training set are not kept in %s: %s", self.folder, error.strerror or error)
+        return bins
+
+    def _put(self, name: str, arrays: Mapping[Path, np.ndarray], digest: str) -> None:
+        """One process after the other; the note says nothing true of the files until all are there."""
         self.open()
         with FileLock(self.folder / LOCK):
             self._note(name, UNFINISHED)
-            for path, array in zip(self.paths(name), (outputs.probabilities, outputs.activations), strict=True):
+            for path, array in arrays.items():
                 write_array(path, array)
             self._note(name, digest)
 

@@ -15,7 +15,7 @@ from downstream.interfaces import Score
 from utility.audio.io import wavs_in
 from utility.errors import ConfigError, DataError
 from utility.experiment.arrays import write_array
-from utility.metrics.generation import HIGHER_IS_BETTER, UNITS, Outputs, TrainingBins, measure, tune_thresholds
+from utility.metrics.generation import BINS, HIGHER_IS_BETTER, UNITS, Outputs, measure, tune_thresholds
 from utility.training.fields import Count, made_of
 
 from .outputs import Cache
@@ -95,7 +95,7 @@ class SampleMetrics:
     def run(self) -> dict[str, Score]:
         """All scores; progress and what was chosen go to stderr."""
         training = self.reference("train")
-        bins = TrainingBins.of(training.activations) if len(training) >= 50 else None
+        bins = self.cache.bins(training.activations) if len(training) >= BINS else None
         if self.options.dir is None:
             measured = {split: measure(training, self.reference(split), bins) for split in ("train", "test")}
             return scores_of({f"{split}_{name}": value for split, found in measured.items() for name, value in found.items()})

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from preprocess.prepare_sc09_from_speech_commands import DIGITS, main, prepare
+from downstream.blocks import sc09 as tasks
+from preprocess.prepare_sc09_from_speech_commands import DIGITS, LISTS, main, prepare
 from preprocess.synthesis import sc09, youtubemix
 from preprocess.synthesis.corpora import synthesize
 from utility.errors import DataError
@@ -20,7 +21,6 @@ def corpus(tmp_path_factory):
 
 def test_the_synthetic_corpus_has_the_official_layout(corpus):
     assert sorted(p.name for p in corpus.iterdir()) == sorted([*DIGITS, "testing_list.txt", "validation_list.txt"])
-    assert tuple(DIGITS) == sc09.DIGITS
     listed = [set((corpus / f"{part}_list.txt").read_text().split()) for part in ("validation", "testing")]
     files = {p.relative_to(corpus).as_posix() for p in corpus.rglob("*.wav")}
     assert listed[0] | listed[1] < files
@@ -28,6 +28,12 @@ def test_the_synthetic_corpus_has_the_official_layout(corpus):
     for digit in DIGITS:
         assert all(any(line.startswith(f"{digit}/") for line in part) for part in listed)
     assert {soundfile.info(corpus / name).samplerate for name in files} == {16000}
+
+
+def test_programs_and_tasks_mean_the_same_corpus():
+    """Neither may import the other, and so each names the digits and the lists."""
+    assert DIGITS == sc09.DIGITS == tasks.DIGITS
+    assert set(LISTS) == set(tasks.LISTS.values())
 
 
 @pytest.fixture

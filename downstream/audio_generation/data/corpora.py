@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from downstream.blocks.sc09 import DIGITS, listed_digits
+from downstream.blocks.sc09 import sc09_files
 from utility.audio.io import audio_info, find_audio
-from utility.errors import DataError, did_you_mean
+from utility.errors import DataError
 from utility.text.natural import natural
 from utility.training.fields import Count, Part, check_fields, check_name, check_options, keywords_of
 
 SPLITS = ("train", "val", "test")
-LISTS = {"val": "validation_list.txt", "test": "testing_list.txt"}
-LISTS_HINT = "SC09 has it beside the folders of digits (preprocess/prepare_sc09_from_speech_commands.py)"
 FIELD = "config.downstream_expert.datarc.path"
 VAL_SHARE = 0.5  # of what is not trained on
 
@@ -39,7 +37,7 @@ class Corpus:
     """The fields of ``datarc`` that say what is read; their names are those of the official configs.
 
     Args:
-        name: ``sc09`` (ten folders of digits and two lists) or ``qautoaudio`` (a folder of audio, split by its files' names).
+        name: ``sc09`` (either layout of ``downstream/blocks/sc09.py``) or ``qautoaudio`` (a folder of audio, split by its files' names).
         path: the folder.
         sample_rate: in Hz; other recordings are resampled.
         sample_len: samples of a part; longer recordings give several.
@@ -71,7 +69,7 @@ class Corpus:
         """The parts of the recordings of a split, in the order of their paths.
 
         Raises:
-            DataError: the corpus is missing or has nothing for this split.
+            DataError: the corpus is missing or has nothing for this split, or a recording is empty.
         """
         root = Path(self.path)
         if not root.is_dir():
@@ -79,12 +77,15 @@ class Corpus:
         chunks = [chunk for path in READERS[self.name](self, root, split) for chunk in self._chunks(path)]
         if not chunks:
             long_enough = f" of at least {self.sample_len} samples (datarc.sample_len)" if self.drop_last else ""
-            raise DataError(f"{root} holds no recording{long_enough} for the split {split!r}")
+            dealt = _dealt(self, root) if self.name == "qautoaudio" else ""
+            raise DataError(f"{root} holds no recording{long_enough} for the split {split!r}{dealt}")
         return chunks
 
     def _chunks(self, path: Path) -> Iterable[Chunk]:
         info = audio_info(path)
         total = info.frames if info.sample_rate == self.sample_rate else round(info.frames * self.sample_rate / info.sample_rate)
+        if not total:
+            raise DataError(f"audio file {path} holds no samples")
         for start in range(0, total, self.sample_len):
             frames = min(self.sample_len, total - start)
             if frames == self.sample_len or not self.drop_last:
@@ -92,19 +93,8 @@ class Corpus:
 
 
 def _sc09(corpus: Corpus, root: Path, split: str) -> list[Path]:
-    """The digits of Speech Commands: those on the split's list, or, to train on, those on neither."""
-    folders = [root / digit for digit in DIGITS if (root / digit).is_dir()]
-    if not folders:
-        found = did_you_mean("zero", [p.name for p in root.iterdir() if p.is_dir()])
-        raise DataError(f"{root} has none of the folders zero ... nine{found}")
-    listed = {name: set(listed_digits(root / file, FIELD, LISTS_HINT)) for name, file in LISTS.items()}
-    paths = sorted(path for folder in folders for path in find_audio(folder))
-    present = {path.relative_to(root).as_posix(): path for path in paths}
-    if split not in listed:
-        return [path for name, path in present.items() if not any(name in names for names in listed.values())]
-    if absent := sorted(listed[split] - present.keys()):
-        raise DataError(f"{FIELD}: {root / LISTS[split]} names {len(absent)} recordings that are not there, such as {absent[0]}")
-    return [path for name, path in present.items() if name in listed[split]]
+    """Those of the digits of Speech Commands."""
+    return sorted(sc09_files(root, split, FIELD))
 
 
 def _folder(corpus: Corpus, root: Path, split: str) -> list[Path]:
@@ -113,6 +103,13 @@ def _folder(corpus: Corpus, root: Path, split: str) -> list[Path]:
     share = corpus.train_percentage
     first, second = int(share * len(paths)), int((share + (1 - share) * VAL_SHARE) * len(paths))
     return {"train": paths[:first], "val": paths[first:second], "test": paths[second:]}[split]
+
+
+def _dealt(corpus: Corpus, root: Path) -> str:
+    """How many files each split has, for the sentence on one that has none."""
+    counts = {split: len(_folder(corpus, root, split)) for split in SPLITS}
+    parts = ", ".join(f"{split} {count}" for split, count in counts.items())
+    return f": of its {sum(counts.values())} files datarc.train_percentage {corpus.train_percentage} gives {parts}"
 
 
 READERS = {"sc09": _sc09, "qautoaudio": _folder}

@@ -8,8 +8,7 @@ import numpy as np
 import soundfile
 import yaml
 
-from downstream.audio_generation.data.corpora import LISTS
-from downstream.blocks.sc09 import DIGITS
+from downstream.blocks.sc09 import DIGITS, LISTS
 from tests.downstream.audio_generation.families import SMALL
 
 TASK = Path(__file__).resolve().parents[3] / "downstream" / "audio_generation"

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import yaml
 
-from downstream.audio_generation.data.corpora import LISTS, Corpus
+from downstream.audio_generation.data.corpora import Corpus
 from downstream.audio_generation.data.dataset import CodeDataset
 from downstream.audio_generation.models.build import build
 from downstream.audio_generation.quantise import Quantiser
-from downstream.blocks.sc09 import DIGITS
+from downstream.blocks.sc09 import DIGITS, LISTS
 from run_downstream import main
 from tests.downstream.audio_generation.layouts import TASK
 from utility.audio.io import load_audio, save_audio
@@ -49,7 +49,7 @@ def codes_of(root: Path, split: str, sample_len: int = RATE) -> list[np.ndarray]
 
 def fsdd(archive: Path, root: Path) -> Path:
     """FSDD's recordings in the layout of SC09: take 0 is tested on, 1-9 validate, the rest is trained on; upsampled to 16 kHz."""
-    lines: dict[str, list[str]] = {"val": [], "test": []}
+    lines: dict[str, list[str]] = {"dev": [], "test": []}
     with tarfile.open(archive) as tar:
         tar.extractall(root / "original", filter="data")
     for path in sorted((root / "original").rglob("*_*_*.wav")):
@@ -58,7 +58,7 @@ def fsdd(archive: Path, root: Path) -> Path:
         (root / name).parent.mkdir(exist_ok=True)
         save_audio(root / name, load_audio(path, RATE)[:RATE], RATE)
         if int(take) < 10:
-            lines["val" if int(take) else "test"].append(f"{name}\n")
+            lines["dev" if int(take) else "test"].append(f"{name}\n")
     for split, file in LISTS.items():
         (root / file).write_text("".join(lines[split]))
     return root

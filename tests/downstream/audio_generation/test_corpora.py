@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,9 @@ from downstream.audio_generation.data.chunks import ChunkDataset, Chunking, Chun
 from downstream.audio_generation.data.corpora import SPLITS, Corpus
 from downstream.audio_generation.data.dataset import CodeDataset
 from downstream.audio_generation.quantise import Quantiser
-from downstream.blocks.sc09 import DIGITS
+from downstream.blocks.sc09 import DIGITS, sc09_files
 from tests.downstream.audio_generation import layouts
+from tests.downstream.sc09_classifier import layouts as digits
 from utility.errors import ConfigError, DataError, UnknownNameError
 
 MUSIC = {"_name_": "qautoaudio", "sample_len": 800, "train_percentage": 0.88}
@@ -115,6 +118,29 @@ def test_what_is_missing_is_named(tmp_path):
         Corpus.of({"_name_": "sc09", "path": "x", "sample_length": 1}, "datarc")
 
 
+def music(folder, lengths):
+    for number, length in enumerate(lengths):
+        soundfile.write(folder / f"{number}.wav", np.zeros(length), 16000)
+    return Corpus("qautoaudio", str(folder), drop_last=True, sample_len=100)
+
+
+def test_too_few_files_for_a_split_are_said_with_their_numbers(tmp_path):
+    corpus = music(tmp_path, [100] * 6)
+    few = r"of its 6 files datarc\.train_percentage 0\.88 gives train 5, val 0, test 1$"
+    with pytest.raises(DataError, match=rf"holds no recording for the split 'val': {few}"):
+        replace(corpus, drop_last=False).read("val")
+    with pytest.raises(DataError, match=rf"holds no recording of at least 101 samples .* for the split 'train': {few}"):
+        replace(corpus, sample_len=101).read("train")
+
+
+@pytest.mark.parametrize("drop_last", [False, True])
+def test_a_recording_without_samples_is_named_by_the_split_that_reads_it(tmp_path, drop_last):
+    corpus = replace(music(tmp_path, [100] * 8 + [0, 100]), drop_last=drop_last)
+    assert len(corpus.read("train")) == 8
+    with pytest.raises(DataError, match=r"^audio file .*8\.wav holds no samples$"):
+        corpus.read("val")
+
+
 def test_lists_of_other_systems(tmp_path):
     root = layouts.sc09(tmp_path)
     names = [f"{digit}/0.wav" for digit in DIGITS]
@@ -128,6 +154,20 @@ def test_lists_of_other_systems(tmp_path):
     (root / "validation_list.txt").write_bytes("zero/0.wav".encode("utf-16"))
     with pytest.raises(DataError, match=r"datarc\.path: list .* is no UTF-8 text: line 1"):
         read("train")
+
+
+@pytest.mark.parametrize("folders", [False, True])
+def test_sc09_is_what_its_classifier_reads(tmp_path, folders):
+    root = digits.tones(tmp_path, train=11, folders=folders)
+    (root / "train" if folders else root).joinpath("zero", "._train0.wav").write_bytes(b"of another system")
+    for split, part in (("train", "train"), ("val", "dev"), ("test", "test")):
+        paths = list(dict.fromkeys(chunk.path for chunk in Corpus("sc09", str(root)).read(split)))
+        assert paths == sorted(paths)
+        assert set(paths) == set(sc09_files(root, part, "path"))
+    if folders:
+        shutil.rmtree(root / "valid")
+        with pytest.raises(DataError, match="has no recording of a digit for the split 'val'"):
+            Corpus("sc09", str(root)).read("val")
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])

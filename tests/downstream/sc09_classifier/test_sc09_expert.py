@@ -55,7 +55,11 @@ def test_both_layouts(tmp_path: Path, folders: bool):
 def test_corpora_that_are_none(corpus: Path, tmp_path: Path):
     with pytest.raises(DataError, match=r"datarc.path: folder .* does not exist"):
         sc09_files(tmp_path / "nowhere", "train", FIELD)
-    with pytest.raises(DataError, match=r"neither validation_list\.txt nor a folder train"):
+    (tmp_path / "zeros").mkdir()
+    with pytest.raises(DataError, match=r"none of the folders zero \.\.\. nine, and no folder train; did you mean 'zeros'"):
+        sc09_files(tmp_path, "train", FIELD)
+    (tmp_path / "zero").mkdir()
+    with pytest.raises(DataError, match=r"validation_list\.txt does not exist; SC09 has it beside the folders of digits"):
         sc09_files(tmp_path, "train", FIELD)
     for name in ("validation_list.txt", "testing_list.txt"):
         (tmp_path / name).write_text("zero/absent.wav\n")

@@ -24,7 +24,7 @@ from tests.downstream.sc09_classifier.layouts import DATARC, MODELRC, TINY, step
 from utility.audio.io import save_audio
 from utility.errors import DataError
 from utility.experiment.arrays import read_table, write_array
-from utility.metrics.generation import Outputs, measure, tune_thresholds
+from utility.metrics.generation import BINS, Outputs, TrainingBins, measure, tune_thresholds
 
 METRICS = {"fid", "is", "is_released", "mis", "am", "ndb"}
 
@@ -76,6 +76,7 @@ def test_the_corpus_against_itself(corpus: Path, cache: str, tmp_path: Path):
     assert not outcome.scores["test_am"].higher_is_better
     assert {path.name for path in Path(cache).iterdir()} == {
         *(f"{split}_{what}.npy" for split in ("train", "test") for what in ("probs", "activations")),
+        "train_centres.npy",
         NOTE,
         LOCK,
     }
@@ -218,6 +219,55 @@ def test_a_downloaded_cache_needs_no_corpus(generated: Path, tmp_path: Path, cap
     expert = make(tmp_path, None, dir=str(generated), threshold=True)
     assert set(values(run(expert))) >= {f"tuned_{name}" for name in METRICS}
     assert "are taken as they are" in caplog.text
+
+
+def test_the_clusters_are_kept(generated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """For a downloaded cache too; the scores with kept ones are the same numbers."""
+    cache = random_cache(tmp_path / "cache")
+    first = values(run(make(tmp_path, None, dir=str(generated))))
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingBins, "of", lambda *_: pytest.fail("the clusters are looked for again"))
+        assert values(run(make(tmp_path, None, dir=str(generated)))) == first
+    activations = np.load(cache / "train_activations.npy")
+    for training in (activations, activations + 1):
+        np.testing.assert_array_equal(Cache(cache).bins(training).centres, TrainingBins.of(training).centres)
+
+
+def test_clusters_that_a_kill_left_are_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    cache, activations = Cache(tmp_path), np.random.default_rng(0).standard_normal((60, 3))
+    bins = cache.bins(activations)
+
+    def killed(path: Path, values: np.ndarray) -> None:
+        write_array(path, values)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as kill, pytest.raises(KeyboardInterrupt):
+        kill.setattr("downstream.sc09_classifier.outputs.write_array", killed)
+        cache.bins(activations + 1)
+    np.testing.assert_array_equal(cache.bins(activations).centres, bins.centres)
+
+
+@pytest.mark.parametrize("values_of", [lambda kept: kept[:, :2], lambda kept: kept[:7]])
+def test_clusters_of_another_shape_are_made_anew(tmp_path: Path, values_of):
+    cache, activations = Cache(tmp_path), np.random.default_rng(0).standard_normal((60, 3))
+    bins = cache.bins(activations)
+    np.save(tmp_path / "train_centres.npy", values_of(bins.centres))
+    np.testing.assert_array_equal(cache.bins(activations).centres, bins.centres)
+
+
+def test_damaged_clusters_are_said(tmp_path: Path):
+    cache, activations = Cache(tmp_path), np.random.default_rng(0).standard_normal((60, 3))
+    cache.bins(activations)
+    (tmp_path / "train_centres.npy").write_bytes(b"no array")
+    with pytest.raises(DataError, match=r"train_centres\.npy is damaged"):
+        cache.bins(activations)
+
+
+def test_a_cache_that_cannot_be_written_still_measures(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    (tmp_path / LOCK).mkdir()
+    bins = Cache(tmp_path).bins(np.random.default_rng(0).standard_normal((60, 3)))
+    assert bins.centres.shape == (BINS, 3)
+    assert "the clusters of the training set are not kept" in caplog.text
 
 
 @pytest.mark.parametrize(
