@@ -9,6 +9,7 @@ from typing import Any
 
 from downstream.blocks.sc09 import sc09_files
 from utility.audio.io import audio_info, find_audio
+from utility.audio.windows import resampled_length
 from utility.errors import DataError
 from utility.text.natural import natural
 from utility.training.fields import Count, Part, check_fields, check_name, check_options, keywords_of
@@ -83,7 +84,7 @@ class Corpus:
 
     def _chunks(self, path: Path) -> Iterable[Chunk]:
         info = audio_info(path)
-        total = info.frames if info.sample_rate == self.sample_rate else round(info.frames * self.sample_rate / info.sample_rate)
+        total = resampled_length(info.frames, info.sample_rate, self.sample_rate)
         if not total:
             raise DataError(f"audio file {path} holds no samples")
         for start in range(0, total, self.sample_len):
