@@ -2,11 +2,11 @@
 
     python3 tests/benchmarks/generation.py [--models sashimi s4d unet wavenet samplernn] [--batches 1 32] [--seconds 2]
 
-For each model and batch: the quickest exact steps, a loop over PyTorch's layers, and the bound: the products of the model's matrices with
-the vectors of the batch and nothing else, as one large product for all matrices that are used equally often, in float32. Below the bound
-a model is slowed down by something else; above it, products were computed in advance. State spaces are no such products: a second bound
-has also one multiplication of each real number of their states by a constant. All are the best of several turns, taken in turn, as other
-processes slow down all of them.
+For each model and batch: the quickest exact steps, the same with codes drawn from them, a loop over PyTorch's layers, and the bound: the
+products of the model's matrices with the vectors of the batch and nothing else, as one large product for all matrices that are used
+equally often, in float32. Below the bound a model is slowed down by something else; above it, products were computed in advance. State
+spaces are no such products: a second bound has also one multiplication of each real number of their states by a constant. All are the
+best of several turns, taken in turn, as other processes slow down all of them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ site.addsitedir(str(Path(__file__).resolve().parents[2]))
 import torch
 import yaml
 
+from downstream.audio_generation.generation.drawing import Drawing, Uniforms
 from downstream.audio_generation.models.build import build
 from downstream.audio_generation.models.code_model import CodeModel, Stepper
 from downstream.audio_generation.models.s4_layer import S4Block
@@ -52,7 +53,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=2, help="for each figure")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    print("model       batch   steps/s: ours     layers      bound   samples/s: ours   of layers   of bound   with states")
+    print("model       batch   steps/s: ours     layers      bound   samples/s: ours      drawn   of layers   of bound   with states")
     for name in args.models:
         torch.manual_seed(0)
         config = yaml.safe_load((FOLDER / f"{CONFIGS[name]}.yaml").read_text())["downstream_expert"]["modelrc"]
@@ -69,6 +70,7 @@ def compare(name: str, model: CodeModel, batch: int, seconds: float) -> None:
     """One line."""
     runs = [
         stepping(model.stepper(batch), batch),
+        generating(model.stepper(batch), batch),
         stepping(model.stepper(batch, PLAIN[name]), batch),
         products(uses(name, model), batch),
     ]
@@ -78,8 +80,8 @@ def compare(name: str, model: CodeModel, batch: int, seconds: float) -> None:
     for _ in range(TURNS):
         for which, run in enumerate(runs):
             best[which] = max(best[which], rate(run, seconds))
-    ours, layers, bound, *with_states = best
-    speeds = f"{ours:16.0f} {layers:10.0f} {bound:10.0f} {batch * ours:17.0f}"
+    ours, drawn, layers, bound, *with_states = best
+    speeds = f"{ours:16.0f} {layers:10.0f} {bound:10.0f} {batch * ours:17.0f} {batch * drawn:10.0f}"
     print(
         f"{name:10} {batch:6} {speeds} {ours / layers:11.1f} {ours / bound:10.2f}",
         *(f"{ours / own:12.2f}" for own in with_states),
@@ -105,6 +107,18 @@ def stepping(stepper: Stepper, batch: int) -> Callable[[int], None]:
     def run(steps: int) -> None:
         for _ in range(steps):
             stepper.step(codes)
+
+    return run
+
+
+def generating(stepper: Stepper, batch: int) -> Callable[[int], None]:
+    """Steps whose codes are drawn from the one before."""
+    drawing, uniforms, last = Drawing(), Uniforms([(0, stream) for stream in range(batch)]), [torch.full((batch,), 128)]
+    stepper.reset()
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            last[0], _ = drawing(stepper.step(last[0]), uniforms())
 
     return run
 
