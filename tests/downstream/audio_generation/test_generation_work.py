@@ -66,8 +66,13 @@ def test_steps_that_differ_from_the_whole_are_said(tmp_path, corpus, monkeypatch
         generate(task, tmp_path)
 
 
-def stopped_in_its_second_pass(task: DownstreamExpert, place: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Generates until Ctrl-C; returns how many sequences each pass has, also of later generations."""
+def one_by_one(make, passes):
+    """In place of ``in_threads``: whatever the cores, one pass after the other."""
+    return [make(one) for one in passes]
+
+
+def stop_in_second_pass(task: DownstreamExpert, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Somebody will press Ctrl-C; gives how many sequences each pass has, also of later generations."""
     stepper, calls = type(task.model).stepper, []
 
     def counted(self, batch, mode=None):
@@ -77,7 +82,13 @@ def stopped_in_its_second_pass(task: DownstreamExpert, place: Path, monkeypatch:
         return stepper(self, batch, mode)
 
     monkeypatch.setattr(type(task.model), "stepper", counted)
-    monkeypatch.setattr(work, "in_threads", lambda make, passes: [make(one) for one in passes])
+    return calls
+
+
+def stopped_in_its_second_pass(task: DownstreamExpert, place: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Generates until then, one pass after the other; see ``stop_in_second_pass``."""
+    calls = stop_in_second_pass(task, monkeypatch)
+    monkeypatch.setattr(work, "in_threads", one_by_one)
     with pytest.raises(KeyboardInterrupt):
         generate(task, place)
     return calls
@@ -94,7 +105,7 @@ def two_cores():
 def test_passes_on_several_cores_give_what_one_gives(tmp_path, corpus, two_cores, monkeypatch, family):
     fields = {"n_samples": 7, "l_sample": 32, "n_batch": 2, "entropy": True}
     generate(expert(tmp_path, corpus, family, generate=fields), tmp_path / "two")
-    monkeypatch.setattr(work, "in_threads", lambda make, passes: [make(one) for one in passes])
+    monkeypatch.setattr(work, "in_threads", one_by_one)
     generate(expert(tmp_path, corpus, family, generate=fields), tmp_path / "one")
     for path in (tmp_path / "one" / "samples").iterdir():
         assert (tmp_path / "two" / "samples" / path.name).read_bytes() == path.read_bytes()
@@ -102,15 +113,7 @@ def test_passes_on_several_cores_give_what_one_gives(tmp_path, corpus, two_cores
 
 def test_one_pass_that_ends_early_ends_all(tmp_path, corpus, two_cores, monkeypatch):
     task = expert(tmp_path, corpus, generate={"n_samples": 6, "l_sample": 10**6, "n_batch": 1})
-    stepper, calls = type(task.model).stepper, []
-
-    def second_fails(self, batch, mode=None):
-        calls.append(batch)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return stepper(self, batch, mode)
-
-    monkeypatch.setattr(type(task.model), "stepper", second_fails)
+    calls = stop_in_second_pass(task, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         generate(task, tmp_path)
     in_threads(lambda _: None, range(2))  # the cores are free again
